@@ -1,0 +1,7 @@
+#include "apply/driver.h"
+
+int
+main(int argc, char **argv)
+{
+    return gw_worker_main(argc, argv, &gw_apply_stage);
+}

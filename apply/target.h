@@ -1,0 +1,122 @@
+// The contract of a target engine.
+//
+// An engine is one folder, apply/targets/<name>/, that defines `const struct gw_target_ops
+// gw_target_<name>`; the registry is generated from the folders. The general rules are those of
+// capture/source.h (1–8). In addition:
+//
+//   9. Progress is written in the transaction that writes the rows: the chunk's row in `<control>.chunks`.
+//      Control tables live in schema `control_schema` (a database on MySQL; a table-name prefix `godwit_` on SQLite):
+//        tasks       task (pk), task_uuid, mapping_hash, source_identity, source_engine, started_us, completed_us
+//        tables      (task, table_id) pk, generation, state, reason, one_snapshot, plan (packed TablePlan without
+//                    chunks), source/target names in clear for people
+//        chunks      (task, table_id, generation, no) pk, state (0 open, 1 done), epoch, owner, backend, backend_start, snapshot,
+//                    rows_read, rows_written, rows_refused, values_truncated, bytes, done_us, plan (packed Chunk)
+//        steps       (task, table_id, generation, name) pk: finish steps that are durable
+//        exceptions  id, task, source_schema, source_table, target_schema, target_table, chunk, key_text, code, reason, row_text, at
+//  10. The engine sets durable commits (synchronous_commit=on; SQLite synchronous=FULL), an explicit SQL mode,
+//      READ COMMITTED, and time-outs on every connection.
+//  11. Names and literals reach SQL through the engine's one quoting function.
+//  12. Every slot that writes is safe to repeat after a crash at any point of it.
+//  13. An engine that gets Table.engine equal to its own kind builds from the native texts; otherwise from the kinds.
+#ifndef GW_TARGET_H
+#define GW_TARGET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "catalog.pb-c.h"
+#include "common/arena.h"
+#include "common/err.h"
+#include "plan.pb-c.h"
+#include "task.pb-c.h"
+
+enum { GW_TARGET_VERSION = 1 };
+
+enum gw_target_caps {
+    GW_TARGET_SCHEMAS = 1, // tables live in schemas (or databases); otherwise Table.schema is ignored
+};
+
+struct gw_target_counts {
+    uint64_t rows_read, rows_written, rows_refused, values_truncated, bytes;
+};
+
+struct gw_refused {
+    const char *row; // COPY text of the one row
+    size_t len;
+    const struct gw_err *why;
+};
+
+struct gw_target_ops {
+    uint32_t version; // GW_TARGET_VERSION
+    const char *name; // "postgresql": the folder
+    uint64_t caps;
+    size_t state_size;
+
+    // Connects; writes nothing. `task` and `owner` (uuid of this process) are used in the control tables; borrowed until close.
+    int (*open)(void *self, const Gw__Task *task, const char *owner, const char *password,
+                struct gw_err *err);
+    void (*close)(void *self);
+
+    // What this target will do with the mapped tables, without changing anything: each type or object without a
+    // counterpart, name too long, clash of names, missing privilege, existing table that does not fit the
+    // prep mode, and (ERROR, without a table) whatever makes the whole task impossible. `resuming`: tables of the task may exist.
+    int (*preflight)(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
+                     Gw__Catalog *findings, struct gw_err *err);
+
+    // What is durable of the task. ret->exists is false where the control tables or the task are not there.
+    // Creates nothing. with_plan: tables and chunks too.
+    int (*state_load)(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
+                      struct gw_err *err);
+    // Makes the control tables where missing, and writes task, tables and chunks in one transaction. If the task
+    // is there already with the same uuid: nothing to do. With another uuid: CONFIG.
+    int (*state_register)(void *self, const Gw__TargetState *state, struct gw_err *err);
+    // Sets a table's state, reason and generation if the stored generation is not newer (FENCED otherwise). With
+    // replace_chunks: all its chunk rows are replaced by `chunks` in the same transaction (a table that starts over).
+    int (*state_set)(void *self, const Gw__SetTable *set, struct gw_err *err);
+    int (*state_complete)(void *self, int64_t completed_us, struct gw_err *err);
+    // Removes all of the task's control rows, and the control tables and schema with the last task.
+    // The migrated tables stay.
+    int (*state_drop)(void *self, struct gw_err *err);
+
+    // Makes the table ready for rows of `generation`, as task->load->prep_mode says: schema, types, table, primary
+    // key (before the rows if the user says so or the engine wants it). Order, each committed: state CLEARING
+    // with this generation, emptying, state LOADING. Repeatable until a chunk of the generation is durable;
+    // FENCED if the stored generation is newer, or if it is LOADING with a durable chunk.
+    int (*prepare)(void *self, const Gw__Table *t, uint32_t generation, struct gw_err *err);
+
+    // Claims the chunk: ends the backend of an earlier owner if it still lives, then epoch+1 and owner in a
+    // transaction of its own; begins the transaction for its rows. GW_END if the chunk is durable already: *done is
+    // then filled in from the stored row. FENCED if the generation is not the stored one.
+    // careful: load_write must be atomic per call (savepoint), see there.
+    int (*load_begin)(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
+                      bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+    // Writes `nrows` whole rows of COPY text. May defer errors to a later call or to load_commit. GW_DATA: a row
+    // is refused. Not careful: the transaction is lost, only load_abort is legal. Careful: nothing of *this
+    // call's* rows is in the transaction, everything before is, and the transaction goes on: the driver
+    // halves the span until it knows the rows. No error is deferred then. A value that the server would
+    // alter to make it fit is refused like any other.
+    int (*load_write)(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
+    // Careful mode: records a refused row in `exceptions`, in the chunk's transaction.
+    int (*load_refuse)(void *self, const struct gw_refused *r, struct gw_err *err);
+    // Last statement: the chunk's row to done with the counts, if generation, epoch and owner are still ours
+    // and it is not done; then COMMIT. FENCED otherwise, with nothing written. A commit whose answer was lost
+    // is RETRY: the next load_begin finds out.
+    int (*load_commit)(void *self, const struct gw_target_counts *counts, const char *snapshot,
+                       struct gw_err *err);
+    int (*load_abort)(void *self, struct gw_err *err); // legal with no load open
+
+    // What is made after the rows: primary key if it was left for now, indexes, unique constraints (KEYS), foreign keys and checks
+    // (CONSTRAINTS), sequences and AUTO_INCREMENT (SEQUENCES; from Column.sequence_next and max+1, whichever is greater).
+    // Only steps for objects that preflight did not report as dropped. Same table, same steps, same names, always.
+    int (*finish_plan)(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret,
+                       struct gw_err *err);
+    // Makes it unless it is there already, and records it in `steps`. DATA: the rows do not allow it.
+    int (*finish_step)(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation,
+                       struct gw_err *err);
+};
+
+// Generated by CMake from the folders under apply/targets/; ends with NULL.
+extern const struct gw_target_ops *const gw_targets[];
+const struct gw_target_ops *gw_target_find(const char *name);
+
+#endif

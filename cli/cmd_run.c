@@ -1,0 +1,82 @@
+// godwit run: all of a task on this host.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/setup.h"
+
+static const char help[] =
+    "usage: godwit run TASK.json [options]\n\n"
+    "Moves what the task says: starts the coordinator and the workers as processes of this host, shows the\n"
+    "progress, and ends with a summary. Run again, it goes on where it was; a finished load is left alone.\n\n"
+    "  --state DIR     where the state and the logs live (default: ./godwit-state/<task>)\n"
+    "  --workers N     processes per stage, 1 to 49 (default: one per core, 2 to 8); MaxFullLoadSubTasks\n"
+    "                  bounds it\n"
+    "  --until load    stop after the full load\n"
+    "  --fresh         begin anew: forget what is durable of this task\n"
+    "  --json          print the end report as JSON on stdout\n"
+    "  --quiet         no progress and no summary, only errors\n"
+    "  --verbose       show what every process says, and every note on the schema\n"
+    "  --help          this text\n\n"
+    "examples:\n"
+    "  godwit run shop.json\n"
+    "  godwit run shop.json --workers 8 --state /var/lib/godwit/shop\n"
+    "  godwit run shop.json --json > report.json\n"
+    "  godwit run shop.json --fresh\n\n"
+    "Ctrl-C (or SIGTERM) finishes the chunks in flight and stops; a second one stops at once. Nothing durable\n"
+    "is lost either way.\n\n"
+    "exit codes: 0 all of it done, 1 done but some table ended in error, 2 bad usage or configuration,\n"
+    "            3 an end cannot be reached, 4 stopped by a signal: the same command goes on\n";
+
+static int
+report_end(const struct gw_setup *u, const struct gw_session_result *r)
+{
+    struct gw_report report = gw_setup_report(u, r);
+    const Gw__Failure *failure = r->status ? r->status->failure : NULL;
+    struct gw_buf out;
+    gw_buf_init(&out, GW_REPORT_MAX);
+    int code = r->exit_code;
+    if (u->options->json) {
+        if (!gw_report_print_json(gw_report_json(&report))) {
+            fprintf(stderr, "godwit: the report could not be written to stdout\n");
+            code = code ? code : GW_EXIT_TABLE_ERROR;
+        }
+    } else if (r->status && u->options->loudness != GW_QUIET) {
+        gw_report_run(&out, &report);
+    }
+    code = gw_setup_print(&out, code);
+    // Last, so that it is what remains on the screen.
+    if (r->err.cls != GW_OK) {
+        gw_report_error(&r->err);
+    } else if (failure) {
+        gw_report_failure(failure);
+    }
+    return code;
+}
+
+static int
+command_run(const struct gw_options *o)
+{
+    static struct gw_setup setup;
+    static struct gw_session_result result;
+    struct gw_setup *u = &setup;
+    struct gw_err err = {0};
+    int code;
+    if (gw_setup_open(u, o, &err) != GW_OK || gw_statedir_acquire(&u->statedir, &err) != GW_OK ||
+        gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK) {
+        code = gw_setup_failed(u, &err);
+    } else {
+        gw_setup_session(u, "run", gw_setup_workers(u), u->statedir.path, true, &result);
+        code = report_end(u, &result);
+        gw_session_result_fini(&result);
+    }
+    gw_setup_close(u);
+    return code;
+}
+
+const struct gw_command gw_command_run = {
+    .name = "run",
+    .summary = "move what the task says, with progress and a summary; run again, it resumes",
+    .help = help,
+    .options = GW_OPT_STATE | GW_OPT_WORKERS | GW_OPT_UNTIL | GW_OPT_FRESH | GW_OPT_JSON | GW_OPT_LOUDNESS,
+    .run = command_run,
+};

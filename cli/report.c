@@ -1,0 +1,448 @@
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/format.h"
+#include "cli/term.h"
+#include "common/clock.h"
+#include "common/worker.h"
+
+enum { TABLES_ON_TERMINAL = 60, GAP = 2 };
+
+// ---- errors --------------------------------------------------------------------------------------
+
+void
+gw_report_error(const struct gw_err *err)
+{
+    struct gw_buf out;
+    struct gw_style style = gw_term_style(STDERR_FILENO);
+    size_t width = style.width ? style.width - 1 : SIZE_MAX;
+    gw_buf_init(&out, 1 << 16);
+    gw_ink(&out, &style, GW_INK_RED);
+    gw_buf_puts(&out, "godwit: ");
+    gw_ink(&out, &style, GW_INK_PLAIN);
+    gw_text_wrap(&out, err->message, SIZE_MAX, 0, style.utf8);
+    if (err->code[0]) {
+        gw_buf_printf(&out, " [%s]", err->code);
+    }
+    gw_buf_putc(&out, '\n');
+    if (err->detail[0]) {
+        gw_buf_puts(&out, "detail: ");
+        gw_text_wrap(&out, err->detail, width, 8, style.utf8);
+        gw_buf_putc(&out, '\n');
+    }
+    if (err->hint[0]) {
+        gw_buf_puts(&out, "hint: ");
+        gw_text_wrap(&out, err->hint, width, 6, style.utf8);
+        gw_buf_putc(&out, '\n');
+    }
+    fwrite(out.data, 1, out.len, stderr);
+    gw_buf_fini(&out);
+}
+
+void
+gw_report_failure(const Gw__Failure *f)
+{
+    struct gw_err err = {0};
+    gw_failure_to_err(f, &err);
+    gw_report_error(&err);
+}
+
+// ---- the table of tables -------------------------------------------------------------------------
+
+static int64_t
+table_duration(const Gw__Status *s, const Gw__TableStatus *t)
+{
+    int64_t end = t->ended_us ? t->ended_us : s->ended_us ? s->ended_us : s->now_us;
+    return t->started_us && end > t->started_us ? end - t->started_us : 0;
+}
+
+// "shop.orders", and where it went if that is called otherwise.
+static void
+table_title(struct gw_buf *out, const Gw__TableStatus *t)
+{
+    struct gw_buf target;
+    gw_buf_init(&target, 4096);
+    gw_view_name(out, t->schema, t->name);
+    gw_view_name(&target, t->target_schema, t->target_name);
+    if (*t->target_name && (strcmp(t->name, t->target_name) != 0 ||
+                            (*t->target_schema && strcmp(t->schema, t->target_schema) != 0))) {
+        gw_buf_printf(out, " -> %s", target.data);
+    }
+    gw_buf_fini(&target);
+}
+
+enum { COL_STATE, COL_ROWS, COL_BYTES, COL_DURATION, COL_RATE, COL_REFUSED, COLS };
+static const char *const heads[COLS] = {"state", "rows", "bytes", "duration", "rows/s", "refused"};
+struct row {
+    struct gw_fmt cells[COLS];
+};
+
+static void
+fill_row(struct row *row, const Gw__Status *s, const Gw__TableStatus *t)
+{
+    int64_t us = table_duration(s, t);
+    memset(row, 0, sizeof *row);
+    snprintf(row->cells[COL_STATE].s, GW_FMT_SIZE, "%.40s", t->state);
+    row->cells[COL_ROWS] = gw_fmt_count(t->rows);
+    row->cells[COL_BYTES] = gw_fmt_bytes(t->bytes);
+    if (us) {
+        row->cells[COL_DURATION] = gw_fmt_duration(us);
+        row->cells[COL_RATE] = gw_fmt_short((uint64_t)((double)t->rows * 1e6 / (double)us));
+    }
+    row->cells[COL_REFUSED] = gw_fmt_count(t->rows_refused);
+}
+
+// Whether table i is listed: on a terminal a few dozen are, and whatever needs attention.
+static bool
+listed(const struct gw_report *r, size_t i, bool summary)
+{
+    const Gw__TableStatus *t = r->status->tables[i];
+    return !summary || !r->style.width || i < TABLES_ON_TERMINAL ||
+           gw_progress_group(t) == GW_FAILED || t->rows_refused || t->values_truncated;
+}
+
+struct layout {
+    size_t name, cols[COLS];
+};
+
+static struct layout
+measure(const struct gw_report *r, bool summary, struct gw_buf *name)
+{
+    struct layout l = {.name = strlen("table")};
+    for (size_t c = 0; c < COLS; c++) {
+        l.cols[c] = strlen(heads[c]);
+    }
+    for (size_t i = 0; i < r->status->n_tables; i++) {
+        if (!listed(r, i, summary)) {
+            continue;
+        }
+        struct row row;
+        fill_row(&row, r->status, r->status->tables[i]);
+        for (size_t c = 0; c < COLS; c++) {
+            size_t w = strlen(row.cells[c].s);
+            l.cols[c] = w > l.cols[c] ? w : l.cols[c];
+        }
+        gw_buf_reset(name);
+        table_title(name, r->status->tables[i]);
+        size_t w = gw_text_width(name->data, r->style.utf8);
+        l.name = w > l.name ? w : l.name;
+    }
+    size_t figures = 0;
+    for (size_t c = 0; c < COLS; c++) {
+        figures += GAP + l.cols[c];
+    }
+    if (r->style.width && l.name + figures > r->style.width) {
+        l.name = r->style.width > figures + 12 ? r->style.width - figures : 12;
+    }
+    return l;
+}
+
+static void
+put_row(struct gw_buf *out, const struct gw_report *r, const struct layout *l, const char *name,
+        const struct row *row)
+{
+    gw_text_left(out, name, l->name, r->style.utf8);
+    for (size_t c = 0; c < COLS; c++) {
+        gw_text_fill(out, ' ', GAP);
+        if (c == COL_STATE) {
+            gw_text_left(out, row->cells[c].s, l->cols[c], r->style.utf8);
+        } else {
+            gw_text_right(out, row->cells[c].s, l->cols[c], r->style.utf8);
+        }
+    }
+}
+
+static void
+indented(struct gw_buf *out, const struct gw_report *r, const char *label, const char *text, size_t by)
+{
+    gw_text_fill(out, ' ', by);
+    gw_buf_puts(out, label);
+    gw_text_wrap(out, text, r->style.width ? r->style.width - 1 : SIZE_MAX, by + strlen(label),
+                 r->style.utf8);
+    gw_buf_putc(out, '\n');
+}
+
+void
+gw_report_tables(struct gw_buf *out, const struct gw_report *r, bool summary)
+{
+    const Gw__Status *s = r->status;
+    struct gw_buf name;
+    size_t left_out = 0;
+    if (!s->n_tables) {
+        return;
+    }
+    gw_buf_init(&name, 1 << 14);
+    struct layout l = measure(r, summary, &name);
+    struct row head;
+    for (size_t c = 0; c < COLS; c++) {
+        snprintf(head.cells[c].s, GW_FMT_SIZE, "%s", heads[c]);
+    }
+    gw_ink(out, &r->style, GW_INK_BOLD);
+    put_row(out, r, &l, "table", &head);
+    gw_ink(out, &r->style, GW_INK_PLAIN);
+    gw_buf_putc(out, '\n');
+    for (size_t i = 0; i < s->n_tables; i++) {
+        const Gw__TableStatus *t = s->tables[i];
+        if (!listed(r, i, summary)) {
+            left_out++;
+            continue;
+        }
+        bool failed = gw_progress_group(t) == GW_FAILED;
+        struct row row;
+        fill_row(&row, s, t);
+        gw_buf_reset(&name);
+        table_title(&name, t);
+        gw_ink(out, &r->style, failed ? GW_INK_RED : GW_INK_PLAIN);
+        put_row(out, r, &l, name.data, &row);
+        gw_ink(out, &r->style, GW_INK_PLAIN);
+        gw_buf_putc(out, '\n');
+        if (*t->reason) {
+            indented(out, r, failed ? "why: " : "note: ", t->reason, 4);
+        }
+    }
+    if (left_out) {
+        gw_buf_printf(out, "and %s more; all of them: godwit tables %s\n", gw_fmt_count(left_out).s,
+                      r->task_path);
+    }
+    gw_buf_fini(&name);
+}
+
+// ---- findings ------------------------------------------------------------------------------------
+
+static const struct {
+    const char *word, *plural;
+    enum gw_ink ink;
+} severities[] = {
+    [GW__SEVERITY__SEVERITY_INFO] = {"note", "notes", GW_INK_DIM},
+    [GW__SEVERITY__SEVERITY_WARNING] = {"warning", "warnings", GW_INK_YELLOW},
+    [GW__SEVERITY__SEVERITY_ERROR] = {"error", "errors", GW_INK_RED},
+};
+enum { PLACES_SHOWN = 3 };
+
+static bool
+same_finding(const Gw__Finding *a, const Gw__Finding *b)
+{
+    return a->severity == b->severity && strcmp(a->message, b->message) == 0 &&
+           strcmp(a->action, b->action) == 0 && strcmp(a->sql, b->sql) == 0;
+}
+
+static void
+finding_place(struct gw_buf *out, const Gw__Finding *f)
+{
+    if (*f->table || *f->schema) {
+        gw_buf_puts(out, f->schema);
+        gw_buf_puts(out, *f->schema && *f->table ? "." : "");
+        gw_buf_puts(out, f->table);
+    }
+    if (*f->object) {
+        gw_buf_printf(out, "%s%s", out->len ? " " : "", f->object);
+    }
+}
+
+// Where one finding was made: the first few places by name.
+static void
+finding_places(struct gw_buf *out, const struct gw_report *r, size_t first, bool *told)
+{
+    const Gw__Status *s = r->status;
+    const Gw__Finding *f = s->findings[first];
+    struct gw_buf place;
+    size_t places = 0, shown = r->verbose ? SIZE_MAX : PLACES_SHOWN;
+    gw_buf_init(&place, 1 << 14);
+    for (size_t i = first; i < s->n_findings; i++) {
+        if (told[i] || !same_finding(s->findings[i], f)) {
+            continue;
+        }
+        told[i] = true;
+        gw_buf_reset(&place);
+        finding_place(&place, s->findings[i]);
+        if (place.len && places++ < shown) {
+            gw_buf_puts(out, places > 1 ? ", " : "");
+            gw_buf_puts(out, place.data);
+        }
+    }
+    if (places > shown) {
+        gw_buf_printf(out, " and %s more", gw_fmt_count(places - shown).s);
+    }
+    gw_buf_puts(out, places ? ": " : "");
+    gw_buf_puts(out, f->message);
+    gw_buf_fini(&place);
+}
+
+static void
+put_findings_of(struct gw_buf *out, const struct gw_report *r, Gw__Severity severity, bool *told)
+{
+    const Gw__Status *s = r->status;
+    struct gw_buf text;
+    gw_buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < s->n_findings; i++) {
+        const Gw__Finding *f = s->findings[i];
+        if (f->severity != severity || told[i]) {
+            continue;
+        }
+        gw_buf_reset(&text);
+        finding_places(&text, r, i, told);
+        gw_ink(out, &r->style, severities[severity].ink);
+        gw_buf_puts(out, severities[severity].word);
+        gw_ink(out, &r->style, GW_INK_PLAIN);
+        gw_buf_putc(out, ' ');
+        size_t indent = strlen(severities[severity].word) + 1;
+        gw_text_wrap(out, text.data ? text.data : "", r->style.width ? r->style.width - 1 : SIZE_MAX,
+                     indent, r->style.utf8);
+        gw_buf_putc(out, '\n');
+        if (*f->action) {
+            bool to_do = severity == GW__SEVERITY__SEVERITY_ERROR;
+            indented(out, r, to_do ? "to do: " : "instead: ", f->action, 4);
+        }
+        if (*f->sql) {
+            // Unwrapped, so that it can be copied.
+            gw_buf_puts(out, "    sql: ");
+            gw_text_wrap(out, f->sql, SIZE_MAX, 9, r->style.utf8);
+            gw_buf_putc(out, '\n');
+        }
+    }
+    gw_buf_fini(&text);
+}
+
+void
+gw_report_findings(struct gw_buf *out, const struct gw_report *r, bool all)
+{
+    const Gw__Status *s = r->status;
+    size_t notes = 0;
+    for (size_t i = 0; i < s->n_findings; i++) {
+        notes += s->findings[i]->severity == GW__SEVERITY__SEVERITY_INFO;
+    }
+    struct gw_arena a;
+    gw_arena_init(&a);
+    bool *told = gw_arena_calloc(&a, s->n_findings + 1, sizeof *told);
+    put_findings_of(out, r, GW__SEVERITY__SEVERITY_ERROR, told);
+    put_findings_of(out, r, GW__SEVERITY__SEVERITY_WARNING, told);
+    if (all) {
+        put_findings_of(out, r, GW__SEVERITY__SEVERITY_INFO, told);
+    } else if (notes) {
+        gw_buf_printf(out, "%s %s on what is done differently without loss: godwit check %s\n",
+                      gw_fmt_count(notes).s, notes == 1 ? "note" : "notes", r->task_path);
+    }
+    gw_arena_fini(&a);
+    if (s->findings_total > s->n_findings) {
+        gw_buf_printf(out, "and %s more findings\n",
+                      gw_fmt_count(s->findings_total - s->n_findings).s);
+    }
+}
+
+// ---- the end of a run ----------------------------------------------------------------------------
+
+static void
+put_totals(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+{
+    const Gw__Status *s = r->status;
+    gw_buf_printf(out, "%s rows, %s in %s", gw_fmt_count(t->rows_durable).s,
+                  gw_fmt_bytes(t->bytes_durable).s, gw_fmt_duration(r->elapsed_us).s);
+    if (s->load_us) {
+        gw_buf_printf(out, "; rows alone %s, %s rows/s, %s/s", gw_fmt_duration((int64_t)s->load_us).s,
+                      gw_fmt_short((uint64_t)((double)t->rows_durable * 1e6 / (double)s->load_us)).s,
+                      gw_fmt_bytes((uint64_t)((double)t->bytes_durable * 1e6 / (double)s->load_us)).s);
+    }
+    gw_buf_putc(out, '\n');
+    if (s->snapshots == 1) {
+        gw_buf_puts(out, "snapshots: 1; all rows are of one point in time\n");
+    } else if (s->snapshots > 1) {
+        gw_buf_printf(out, "snapshots: %" PRIu32 ", not one point in time", s->snapshots);
+        gw_buf_puts(out, ": rows written meanwhile may be seen in one table and not in another\n");
+    }
+    if (t->refused) {
+        gw_buf_printf(out, "%s rows were refused by the target: see %s.exceptions there\n",
+                      gw_fmt_count(t->refused).s,
+                      r->task && *r->task->control_schema ? r->task->control_schema : "godwit");
+    }
+    if (t->truncated) {
+        gw_buf_printf(out, "%s values were cut to LobMaxSize\n", gw_fmt_count(t->truncated).s);
+    }
+}
+
+static uint32_t
+restarts_in_all(const struct gw_report *r)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < r->children_n; i++) {
+        n += r->children[i].restarts;
+    }
+    return n;
+}
+
+static void
+put_verdict(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+{
+    static const struct {
+        enum gw_ink ink;
+        const char *text;
+    } verdicts[] = {
+        [GW_EXIT_DONE] = {GW_INK_GREEN, "complete"},
+        [GW_EXIT_TABLE_ERROR] = {GW_INK_RED, "ended with errors"},
+        [GW_EXIT_USAGE] = {GW_INK_RED, "cannot run as it is set up"},
+        [GW_EXIT_UNREACHABLE] = {GW_INK_RED, "one of the ends cannot be reached"},
+        [GW_EXIT_STOPPED] = {GW_INK_YELLOW, "stopped before its end"},
+    };
+    bool known = r->exit_code >= 0 && (size_t)r->exit_code < sizeof verdicts / sizeof *verdicts;
+    gw_ink(out, &r->style, known ? verdicts[r->exit_code].ink : GW_INK_RED);
+    gw_text_wrap(out, r->status->task, SIZE_MAX, 0, r->style.utf8);
+    gw_buf_printf(out, ": %s", known ? verdicts[r->exit_code].text : "ended");
+    gw_ink(out, &r->style, GW_INK_PLAIN);
+    if (r->status->n_tables) {
+        gw_buf_printf(out, "; %s of %s tables completed", gw_fmt_count(t->groups[GW_COMPLETED]).s,
+                      gw_fmt_count(r->status->n_tables).s);
+    }
+    if (t->groups[GW_FAILED]) {
+        gw_buf_printf(out, ", %s in error", gw_fmt_count(t->groups[GW_FAILED]).s);
+    }
+    gw_buf_putc(out, '\n');
+}
+
+static void
+put_next(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+{
+    if (r->exit_code == GW_EXIT_STOPPED) {
+        gw_buf_printf(out, "next: the same command goes on where this one stopped: godwit run %s\n",
+                      r->task_path);
+    } else if (t->groups[GW_FAILED]) {
+        gw_buf_puts(out, "next: mend what is said above under each table in error; then load all of it "
+                         "anew with --fresh,\n      or only those tables with a task of their own\n");
+    } else if (r->exit_code == GW_EXIT_UNREACHABLE || r->exit_code == GW_EXIT_TABLE_ERROR) {
+        gw_buf_puts(out, "next: the same command goes on from what is durable on the target\n");
+    }
+    uint32_t restarts = restarts_in_all(r);
+    if (restarts) {
+        gw_buf_printf(out, "processes that died and were started again: %" PRIu32 "\n", restarts);
+    }
+    if (r->state && (r->exit_code != GW_EXIT_DONE || restarts)) {
+        gw_buf_printf(out, "logs: %s/logs\n", r->state);
+    }
+}
+
+void
+gw_report_run(struct gw_buf *out, const struct gw_report *r)
+{
+    const Gw__Status *s = r->status;
+    if (s->already_complete) {
+        gw_text_wrap(out, s->task, SIZE_MAX, 0, r->style.utf8);
+        gw_buf_printf(out, ": already complete since %s: nothing to do\n", gw_fmt_time(s->ended_us).s);
+        gw_buf_printf(out, "next: godwit tables %s shows what was loaded; --fresh loads it anew\n",
+                      r->task_path);
+        return;
+    }
+    struct gw_totals t;
+    gw_progress_totals(s, &t);
+    gw_report_findings(out, r, r->verbose);
+    if (out->len) {
+        gw_buf_putc(out, '\n');
+    }
+    gw_report_tables(out, r, true);
+    put_verdict(out, r, &t);
+    if (s->n_tables) {
+        put_totals(out, r, &t);
+    }
+    put_next(out, r, &t);
+}

@@ -1,0 +1,380 @@
+#include "common/bus.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/buf.h"
+#include "common/crc32c.h"
+#include "common/fault.h"
+
+size_t
+gw_frame_encode(const struct gw_envelope *env, const void *payload, size_t payload_len, uint8_t *out)
+{
+    Gw__Envelope e = GW__ENVELOPE__INIT;
+    e.version = GW_BUS_VERSION;
+    e.task = env->task;
+    e.epoch = env->epoch;
+    e.stream = env->stream;
+    e.sequence = env->sequence;
+    e.kind = env->kind;
+    e.codec = GW__CODEC__CODEC_RAW;
+    e.raw_size = payload_len;
+    e.checksum = payload_len ? gw_crc32c(payload, payload_len) : 0;
+    e.rows = env->rows;
+    e.credit = env->credit;
+    gw_assert(gw__envelope__get_packed_size(&e) <= GW_HEADER_MAX);
+    return gw__envelope__pack(&e, out);
+}
+
+// protobuf-c wants an allocator: a header needs one struct and (for unknown fields) a little more.
+struct scratch {
+    _Alignas(16) char bytes[1024];
+    size_t used;
+};
+
+static void *
+scratch_alloc(void *data, size_t size)
+{
+    struct scratch *s = data;
+    size = (size + 15) & ~(size_t)15;
+    if (size > sizeof s->bytes - s->used) {
+        return NULL;
+    }
+    void *p = s->bytes + s->used;
+    s->used += size;
+    return p;
+}
+
+static void
+scratch_free(void *data, void *p)
+{
+    (void)data;
+    (void)p;
+}
+
+int
+gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len,
+                uint64_t task, struct gw_envelope *ret, struct gw_err *err)
+{
+    if (header_len > GW_HEADER_MAX || payload_len > GW_PAYLOAD_MAX) {
+        return gw_err_set(err, GW_BUG, NULL, "data message is too large: header %zu, payload %zu bytes",
+                          header_len, payload_len);
+    }
+    struct scratch s = {.used = 0};
+    ProtobufCAllocator allocator = {scratch_alloc, scratch_free, &s};
+    const Gw__Envelope *e = gw__envelope__unpack(&allocator, header_len, header);
+    if (!e) {
+        return gw_err_set(err, GW_BUG, NULL, "data message has a malformed header of %zu bytes",
+                          header_len);
+    }
+    if (e->version != GW_BUS_VERSION) {
+        gw_err_hint(err, "run the same version of godwit in every stage");
+        return gw_err_set(err, GW_CONFIG, NULL, "data message has protocol version %u, this is %d",
+                          e->version, GW_BUS_VERSION);
+    }
+    if (e->task != task) {
+        return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
+    }
+    if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_RESET ||
+        e->codec != GW__CODEC__CODEC_RAW) {
+        return gw_err_set(err, GW_BUG, NULL, "data message has unknown kind %d or codec %d",
+                          (int)e->kind, (int)e->codec);
+    }
+    uint32_t crc = payload_len ? gw_crc32c(payload, payload_len) : 0;
+    if (e->raw_size != payload_len || e->checksum != crc) {
+        return gw_err_set(err, GW_RETRY, NULL,
+                          "data message %llu of stream %llu is damaged: checksum or size differs",
+                          (unsigned long long)e->sequence, (unsigned long long)e->stream);
+    }
+    *ret = (struct gw_envelope){.task = e->task,
+                                .epoch = e->epoch,
+                                .stream = e->stream,
+                                .sequence = e->sequence,
+                                .credit = e->credit,
+                                .raw_size = e->raw_size,
+                                .rows = e->rows,
+                                .checksum = e->checksum,
+                                .kind = e->kind};
+    return GW_OK;
+}
+
+int
+gw_zmq_error(struct gw_err *err, const char *what)
+{
+    return gw_err_set(err, GW_RETRY, NULL, "%s: %s", what, zmq_strerror(zmq_errno()));
+}
+
+// ---- sender ------------------------------------------------------------------------------------
+
+void
+gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch,
+               uint64_t window)
+{
+    *s = (struct gw_sender){.socket = socket,
+                            .task = task,
+                            .stream = stream,
+                            .epoch = epoch,
+                            .credit = (int64_t)window,
+                            .window = (int64_t)window};
+}
+
+bool
+gw_sender_may_send(const struct gw_sender *s, size_t len)
+{
+    return (int64_t)len <= s->credit || s->credit == s->window;
+}
+
+int
+gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload,
+               struct gw_err *err)
+{
+    size_t len = zmq_msg_size(payload);
+    struct gw_envelope env = {.task = s->task,
+                              .epoch = s->epoch,
+                              .stream = s->stream,
+                              .sequence = s->sequence,
+                              .kind = kind,
+                              .rows = rows};
+    uint8_t header[GW_HEADER_MAX];
+    size_t header_len = gw_frame_encode(&env, zmq_msg_data(payload), len, header);
+    if (len && GW_FAULT("bus.corrupt")) {
+        ((char *)zmq_msg_data(payload))[len / 2] ^= 1;
+    }
+    if (GW_FAULT("bus.drop")) {
+        s->sequence++;
+        s->credit -= (int64_t)len;
+        zmq_msg_close(payload);
+        return GW_OK;
+    }
+    // Never blocks: high-water marks are off, credit bounds what is queued.
+    if (zmq_send(s->socket, header, header_len, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+        zmq_msg_send(payload, s->socket, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(payload);
+        return gw_zmq_error(err, "send data message");
+    }
+    s->sequence++;
+    s->credit -= (int64_t)len;
+    return GW_OK;
+}
+
+void
+gw_sender_feedback(struct gw_sender *s, const struct gw_envelope *env)
+{
+    if (env->stream != s->stream || env->epoch != s->epoch) {
+        return; // of an earlier stream on this socket
+    }
+    if (env->kind == GW__DATA_KIND__DATA_CREDIT) {
+        s->credit += (int64_t)env->credit;
+        if (s->credit > s->window) {
+            s->credit = s->window;
+        }
+    } else if (env->kind == GW__DATA_KIND__DATA_RESET) {
+        s->reset = true;
+    }
+}
+
+int
+gw_sender_drain(struct gw_sender *s, struct gw_err *err)
+{
+    for (;;) {
+        uint8_t header[GW_HEADER_MAX];
+        int n = zmq_recv(s->socket, header, sizeof header, ZMQ_DONTWAIT);
+        if (n < 0) {
+            return zmq_errno() == EAGAIN ? GW_OK : gw_zmq_error(err, "receive credit");
+        }
+        struct gw_envelope env;
+        int r = gw_frame_decode(header, (size_t)n, NULL, 0, s->task, &env, err);
+        if (r != GW_OK) {
+            return r;
+        }
+        gw_sender_feedback(s, &env);
+    }
+}
+
+// ---- receiver ----------------------------------------------------------------------------------
+
+// Reads the frames of a message that is of no use, so that the next read starts at a message.
+static void
+skip_rest(void *socket)
+{
+    int more = 0;
+    size_t size = sizeof more;
+    while (zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &size) == 0 && more) {
+        char byte;
+        (void)zmq_recv(socket, &byte, 1, ZMQ_DONTWAIT);
+    }
+}
+
+int
+gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env,
+           zmq_msg_t *payload, struct gw_err *err)
+{
+    int n = zmq_recv(router, peer->id, sizeof peer->id, ZMQ_DONTWAIT);
+    if (n < 0) {
+        return zmq_errno() == EAGAIN ? GW_AGAIN : gw_zmq_error(err, "receive data message");
+    }
+    peer->len = (size_t)n < sizeof peer->id ? (size_t)n : sizeof peer->id;
+    uint8_t header[GW_HEADER_MAX];
+    int header_len = zmq_recv(router, header, sizeof header, ZMQ_DONTWAIT);
+    int more = 0;
+    size_t size = sizeof more;
+    if (header_len < 0 || header_len > (int)sizeof header ||
+        zmq_getsockopt(router, ZMQ_RCVMORE, &more, &size) != 0 || !more ||
+        zmq_msg_recv(payload, router, ZMQ_DONTWAIT) < 0) {
+        skip_rest(router);
+        return gw_err_set(err, GW_BUG, NULL, "data message does not have three frames");
+    }
+    skip_rest(router);
+    return gw_frame_decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload),
+                           task, env, err);
+}
+
+void
+gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task,
+               const struct gw_envelope *open, uint64_t window)
+{
+    *f = (struct gw_inflow){.peer = *peer,
+                            .task = task,
+                            .stream = open->stream,
+                            .epoch = open->epoch,
+                            .next_sequence = open->sequence + 1,
+                            .window = window,
+                            .owed = open->raw_size};
+}
+
+int
+gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct gw_envelope *env,
+                 struct gw_err *err)
+{
+    gw_assert(env->stream == f->stream && env->epoch == f->epoch);
+    if (peer->len != f->peer.len || memcmp(peer->id, f->peer.id, peer->len) != 0) {
+        return gw_err_set(err, GW_RETRY, NULL, "stream %llu has a second sender",
+                          (unsigned long long)f->stream);
+    }
+    if (env->sequence != f->next_sequence) {
+        return gw_err_set(err, GW_RETRY, NULL, "stream %llu: message %llu came where %llu was due",
+                          (unsigned long long)f->stream, (unsigned long long)env->sequence,
+                          (unsigned long long)f->next_sequence);
+    }
+    f->next_sequence++;
+    if (env->kind == GW__DATA_KIND__DATA_ROWS) {
+        f->rows += env->rows;
+        f->bytes += env->raw_size;
+    }
+    return GW_OK;
+}
+
+static void
+send_back(void *router, const struct gw_peer *peer, const struct gw_envelope *env)
+{
+    uint8_t header[GW_HEADER_MAX];
+    size_t len = gw_frame_encode(env, NULL, 0, header);
+    // ROUTER_MANDATORY: a peer that is gone is an error here, and its stream is ended by the coordinator.
+    if (zmq_send(router, peer->id, peer->len, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) {
+        (void)zmq_send(router, header, len, ZMQ_DONTWAIT);
+    }
+}
+
+void
+gw_inflow_consumed(struct gw_inflow *f, void *router, uint64_t bytes)
+{
+    f->owed += bytes;
+    if (f->owed >= f->window / 8) {
+        struct gw_envelope env = {.task = f->task,
+                                  .epoch = f->epoch,
+                                  .stream = f->stream,
+                                  .kind = GW__DATA_KIND__DATA_CREDIT,
+                                  .credit = f->owed};
+        send_back(router, &f->peer, &env);
+        f->owed = 0;
+    }
+}
+
+void
+gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream,
+              uint64_t epoch)
+{
+    struct gw_envelope env = {
+        .task = task, .epoch = epoch, .stream = stream, .kind = GW__DATA_KIND__DATA_RESET};
+    send_back(router, peer, &env);
+}
+
+// ---- sockets -----------------------------------------------------------------------------------
+
+static void
+set_common_options(void *socket)
+{
+    int none = 0, reconnect_ms = 50, reconnect_max_ms = 1000, mandatory = 1, handover = 1;
+    int64_t largest = (int64_t)GW_PAYLOAD_MAX;
+    zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_RCVHWM, &none, sizeof none);
+    zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &reconnect_ms, sizeof reconnect_ms);
+    zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_max_ms, sizeof reconnect_max_ms);
+    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
+    // These two exist on ROUTER only; elsewhere the call fails and changes nothing.
+    (void)zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory);
+    (void)zmq_setsockopt(socket, ZMQ_ROUTER_HANDOVER, &handover, sizeof handover);
+}
+
+void *
+gw_dealer_connect(void *zctx, const char *endpoint, struct gw_err *err)
+{
+    void *s = zmq_socket(zctx, ZMQ_DEALER);
+    if (!s) {
+        gw_zmq_error(err, "make a socket");
+        return NULL;
+    }
+    set_common_options(s);
+    if (zmq_connect(s, endpoint) != 0) {
+        gw_err_set(err, GW_CONFIG, NULL, "connect to \"%s\": %s", endpoint, zmq_strerror(zmq_errno()));
+        zmq_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+void *
+gw_router_bind(void *zctx, const char *bind, char *endpoint, size_t size, struct gw_err *err)
+{
+    void *s = zmq_socket(zctx, ZMQ_ROUTER);
+    if (!s) {
+        gw_zmq_error(err, "make a socket");
+        return NULL;
+    }
+    set_common_options(s);
+    if (zmq_bind(s, bind) != 0 || zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
+        gw_err_set(err, GW_CONFIG, NULL, "listen on \"%s\": %s", bind, zmq_strerror(zmq_errno()));
+        zmq_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+static void
+free_buffer(void *data, void *hint)
+{
+    (void)hint;
+    free(data);
+}
+
+int
+gw_msg_take(zmq_msg_t *msg, struct gw_buf *buf)
+{
+    int r = buf->len ? zmq_msg_init_data(msg, buf->data, buf->len, free_buffer, NULL) : zmq_msg_init(msg);
+    gw_assert(r == 0);
+    if (!buf->len) {
+        free(buf->data);
+    }
+    gw_buf_init(buf, buf->max);
+    return GW_OK;
+}
+
+uint64_t
+gw_task_tag(const char *task_uuid)
+{
+    return XXH64(task_uuid, strlen(task_uuid), 0);
+}

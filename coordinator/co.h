@@ -1,0 +1,239 @@
+// The coordinator: one thread, one socket, one state machine for the task and one for each table.
+//
+// It decides who does what and when; it never touches a database or a row. All of exactly-once rests on the
+// target (target.h): what is here is a plan in memory that can be thrown away and rebuilt from there. The
+// SQLite file keeps the task's uuid, the last status for `godwit tables`, and the history of transitions.
+//
+// fsm.c      the task's phases: a table of (phase, event, next phase), and what each phase does
+// tables.c   the table's states, from the plan to its last constraint
+// flight.c   a chunk on its way through three workers
+// workers.c  hello, leases, jobs and their replies
+// status.c   what people are told;  store.c  the SQLite file
+#ifndef GW_CO_H
+#define GW_CO_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/bus.h"
+#include "common/err.h"
+#include "common/worker.h"
+
+enum { WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX };
+
+struct co;
+struct table;
+struct flight;
+
+// ---- workers and jobs ------------------------------------------------------------------------------
+struct worker {
+    bool alive;
+    Gw__Stage stage;
+    char name[64], uuid[40], host[128], endpoint[256];
+    uint32_t pid, restarts;
+    uint8_t identity[GW_IDENTITY_MAX];
+    size_t identity_len;
+    int64_t heard_us;
+    uint64_t job;          // in hand, 0 = idle
+    uint64_t foreign_job;  // still in hand from an earlier coordinator
+    bool reserved;         // a capture that waits for its apply to be ready
+    uint64_t rows, bytes;  // of that job, from the heartbeat
+    int64_t moved_us;      // when rows or bytes last changed
+    int64_t sent_us;       // when the job was given
+    bool waiting;
+    char *token, *handle;  // capture: the open snapshot
+    bool opening;          // its job is to open a new snapshot that others may join
+    uint32_t failures;     // to open one, in a row
+    int64_t retry_us;
+    char doing[160];
+};
+
+// Called once for every job: reply->failure NULL means done; a lost worker is a failure with GW_CODE_LOST.
+typedef void job_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
+                      struct gw_err *failure);
+struct job {
+    uint64_t id;
+    struct worker *worker;
+    job_done *done;
+    void *ctx;
+};
+
+// ---- tables ----------------------------------------------------------------------------------------
+enum table_state {
+    T_UNPLANNED,  // needs chunks
+    T_RESTART,    // needs new chunks, under a new generation
+    T_REPLACE,    // has them; to be written to the target
+    T_PLANNED,    // to be prepared
+    T_LOADING,
+    T_MARK_LOADED,
+    T_SEQUENCES_READ,
+    T_STEPS,      // to ask the target for its finish steps
+    T_KEYS,
+    T_CONSTRAINTS,
+    T_SEQUENCES,
+    T_MARK_DONE,
+    T_DONE,
+    T_MARK_ERROR,
+    T_ERROR,
+    T_STATES,
+};
+
+enum chunk_state { CHUNK_OPEN, CHUNK_FLYING, CHUNK_DONE };
+struct chunk_rt {
+    enum chunk_state state;
+    bool careful;
+    uint32_t failures, kills;
+    int64_t retry_us;
+};
+struct step_rt {
+    bool busy, done;
+    uint32_t failures;
+    int64_t retry_us;
+};
+struct table {
+    Gw__TablePlan *plan;
+    Gw__Table *read; // the source table as it is read: the columns that travel
+    uint64_t *max_bytes;
+    size_t max_bytes_n;
+    enum table_state state;
+    bool busy; // a job for the table as a whole is under way
+    uint32_t failures;
+    int64_t retry_us;
+    struct chunk_rt *chunks;
+    uint32_t flying, done, open_from; // chunks before open_from are not open
+    struct step_rt *steps_rt;
+    Gw__Steps *steps;
+    char *token; // of the snapshot that the chunks were planned in; NULL after a restart
+    uint64_t rows, bytes, refused, truncated;
+    int64_t started_us, ended_us; // wall clock
+    char *reason;
+};
+
+// ---- a chunk on its way ----------------------------------------------------------------------------
+struct flight {
+    bool used;
+    struct table *table;
+    uint32_t chunk, generation;
+    struct worker *apply, *capture, *transform;
+    char apply_uuid[40], transform_uuid[40];
+    uint64_t apply_job, capture_job, stream, epoch;
+    bool durable, failed, lost, capture_done;
+    struct gw_err err;
+    bool snapshot_stale;
+};
+
+// ---- the task --------------------------------------------------------------------------------------
+enum phase {
+    P_START, P_STATE, P_CLEAR, P_INSPECT, P_MAP, P_PREFLIGHT, P_PLAN, P_REGISTER,
+    P_LOAD, P_CONSTRAINTS, P_SEQUENCES, P_COMPLETE, P_DROP, P_STOPPING, P_ENDED, PHASES,
+};
+enum event {
+    EV_WORKERS, EV_NEW, EV_RESUME, EV_FINISHED_BEFORE, EV_FRESH, EV_CLEARED, EV_INSPECTED, EV_MAPPED,
+    EV_SOUND, EV_CHECKED, EV_PLANNED, EV_REGISTERED, EV_KEYS_DONE, EV_CONSTRAINTS_DONE, EV_SEQUENCES_DONE,
+    EV_COMPLETED, EV_DROP, EV_DROPPED, EV_STOP, EV_QUIET, EVENTS,
+};
+enum mode { MODE_RUN, MODE_CHECK, MODE_DROP };
+
+struct co {
+    enum mode mode;
+    bool fresh, hold;
+    const char *state_dir, *listen;
+    struct gw_arena arena; // of the plan; grows with restarts of tables
+    Gw__Task *task;
+    char uuid[40], incarnation[40];
+    void *zctx, *router;
+    sqlite3 *db;
+
+    enum phase phase;
+    bool phase_busy; // its one job is under way
+    bool resuming, patient, registered;
+    uint32_t phase_failures;
+    int64_t phase_retry_us;
+    uint32_t recoverable; // failures in a row without a durable chunk in between
+    uint32_t exit_code;
+    struct gw_err failure;
+    bool already_complete, leave;
+    int64_t stop_until_us;
+
+    struct worker workers[WORKERS_MAX];
+    size_t workers_n;
+    struct job jobs[JOBS_MAX];
+    size_t jobs_n;
+    uint64_t next_job, next_stream;
+
+    Gw__Catalog *source_cat, *target_cat;
+    char *source_identity;
+    struct table *tables;
+    size_t tables_n;
+    bool preparing; // DDL of tables, one at a time
+    struct flight flights[FLIGHTS_MAX];
+    size_t flights_n; // in use
+    char *token; // the snapshot that new readers join
+    bool shared;
+
+    Gw__Catalog *findings;
+    int64_t started_us, ended_us; // wall clock
+    int64_t load_from_us, load_to_us;
+    int64_t stored_us; // when the status was last written
+    char waiting_for[256];
+};
+
+// fsm.c
+void co_event(struct co *co, enum event ev);
+void co_tick(struct co *co);
+void co_fail(struct co *co, uint32_t exit_code, const struct gw_err *err);
+const char *co_phase_name(enum phase p);
+bool co_running(const struct co *co); // new work may be given out
+void co_print_fsm(void); // the table, as a graph for dot(1)
+
+// workers.c
+bool co_is_idle(const struct worker *w);
+struct worker *co_idle(struct co *co, Gw__Stage stage);
+size_t co_alive(const struct co *co, Gw__Stage stage);
+// Sends a command to an idle worker; cmd->job is filled in. Returns the job's number.
+uint64_t co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx,
+                 const char *doing, ...) __attribute__((format(printf, 6, 7)));
+void co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64_t epoch);
+void co_receive(struct co *co);
+void co_check_leases(struct co *co);
+void co_welcome_all(struct co *co);
+void co_stop_workers(struct co *co);
+void co_forget_snapshot(struct worker *w);
+int64_t co_backoff_us(const struct co *co, uint32_t failures);
+// A transient failure: counts it; false if the task has just been given up for it.
+bool co_recoverable(struct co *co, const struct gw_err *err);
+
+// tables.c
+void co_tables_from_catalogs(struct co *co);
+void co_tables_from_state(struct co *co, const Gw__TargetState *state);
+void co_tables_tick(struct co *co);
+bool co_tables_past(const struct co *co, enum table_state s); // every table is past s, or in error
+void co_table_set(struct co *co, struct table *t, enum table_state s);
+void co_table_error(struct co *co, struct table *t, const struct gw_err *err);
+void co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned);
+const char *co_table_state_name(enum table_state s);
+void co_snapshots_tick(struct co *co);
+Gw__TargetState *co_register_state(struct co *co, struct gw_arena *a);
+
+// flight.c
+void co_flights_tick(struct co *co);
+void co_flight_ready(struct co *co, uint64_t job, uint64_t epoch);
+void co_flight_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f);
+void co_flight_transform_lost(struct co *co, const struct worker *w);
+void co_flights_cancel(struct co *co, const struct table *t); // t NULL: all
+
+// status.c
+Gw__Status *co_status(struct co *co, struct gw_arena *a);
+void co_add_findings(struct co *co, const Gw__Catalog *cat);
+
+// store.c
+int co_store_open(struct co *co, struct gw_err *err);
+void co_store_close(struct co *co);
+char *co_store_get(struct co *co, struct gw_arena *a, const char *key); // NULL if there is none
+void co_store_put(struct co *co, const char *key, const char *value);
+void co_store_transition(struct co *co, const char *what, const char *from, const char *why, const char *to);
+void co_store_status(struct co *co);
+
+#endif

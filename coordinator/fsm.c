@@ -1,0 +1,611 @@
+// The task's phases.
+//
+// What may follow what is one table (transitions); every change goes through co_event, is logged and kept in
+// the state file. A phase is either one job for one worker (phase_jobs) or a tick over all tables.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "coordinator/co.h"
+
+static const char *const phase_names[PHASES] = {
+    [P_START] = "starting",        [P_STATE] = "reading state",     [P_CLEAR] = "clearing",
+    [P_INSPECT] = "describing",    [P_MAP] = "mapping",             [P_PREFLIGHT] = "checking",
+    [P_PLAN] = "planning",         [P_REGISTER] = "registering",    [P_LOAD] = "loading",
+    [P_CONSTRAINTS] = "constraints", [P_SEQUENCES] = "sequences",   [P_COMPLETE] = "completing",
+    [P_DROP] = "dropping",         [P_STOPPING] = "stopping",       [P_ENDED] = "ended",
+};
+
+static const char *const event_names[EVENTS] = {
+    [EV_WORKERS] = "workers are here",
+    [EV_NEW] = "the task is new",
+    [EV_RESUME] = "the task is known",
+    [EV_FINISHED_BEFORE] = "it was finished before",
+    [EV_FRESH] = "it shall begin anew",
+    [EV_CLEARED] = "its control rows are gone",
+    [EV_INSPECTED] = "the source is described",
+    [EV_MAPPED] = "names and types are mapped",
+    [EV_SOUND] = "nothing speaks against it",
+    [EV_CHECKED] = "that was all there was to check",
+    [EV_PLANNED] = "every table has its chunks",
+    [EV_REGISTERED] = "the plan is durable",
+    [EV_KEYS_DONE] = "every table has its rows and keys",
+    [EV_CONSTRAINTS_DONE] = "every constraint is made",
+    [EV_SEQUENCES_DONE] = "every table is complete",
+    [EV_COMPLETED] = "the end is durable",
+    [EV_DROP] = "the task is to be dropped",
+    [EV_DROPPED] = "nothing of it is left",
+    [EV_STOP] = "told to stop",
+    [EV_QUIET] = "nothing is under way any more",
+};
+
+static const struct {
+    enum phase from;
+    enum event on;
+    enum phase to;
+} transitions[] = {
+    {P_START, EV_WORKERS, P_STATE},
+    {P_START, EV_DROP, P_DROP},
+    {P_STATE, EV_NEW, P_INSPECT},
+    {P_STATE, EV_RESUME, P_INSPECT},
+    {P_STATE, EV_FINISHED_BEFORE, P_ENDED},
+    {P_STATE, EV_FRESH, P_CLEAR},
+    {P_CLEAR, EV_CLEARED, P_INSPECT},
+    {P_INSPECT, EV_INSPECTED, P_MAP},
+    {P_INSPECT, EV_SOUND, P_LOAD},
+    {P_MAP, EV_MAPPED, P_PREFLIGHT},
+    {P_PREFLIGHT, EV_SOUND, P_PLAN},
+    {P_PREFLIGHT, EV_CHECKED, P_ENDED},
+    {P_PLAN, EV_PLANNED, P_REGISTER},
+    {P_REGISTER, EV_REGISTERED, P_LOAD},
+    {P_LOAD, EV_KEYS_DONE, P_CONSTRAINTS},
+    {P_CONSTRAINTS, EV_CONSTRAINTS_DONE, P_SEQUENCES},
+    {P_SEQUENCES, EV_SEQUENCES_DONE, P_COMPLETE},
+    {P_COMPLETE, EV_COMPLETED, P_ENDED},
+    {P_DROP, EV_DROPPED, P_ENDED},
+    {P_STOPPING, EV_QUIET, P_ENDED},
+};
+
+const char *
+co_phase_name(enum phase p)
+{
+    return phase_names[p];
+}
+
+void
+co_print_fsm(void)
+{
+    printf("digraph task {\n");
+    for (size_t i = 0; i < sizeof transitions / sizeof *transitions; i++) {
+        printf("  \"%s\" -> \"%s\" [label=\"%s\"];\n", phase_names[transitions[i].from],
+               phase_names[transitions[i].to], event_names[transitions[i].on]);
+    }
+    printf("  // %s: from any phase but the last\n", event_names[EV_STOP]);
+    printf("}\n");
+}
+
+static void
+enter(struct co *co, enum event on, enum phase to)
+{
+    gw_info("task=\"%s\" phase: %s -> %s (%s)", co->task->name, phase_names[co->phase], phase_names[to],
+            event_names[on]);
+    co_store_transition(co, "task", phase_names[co->phase], event_names[on], phase_names[to]);
+    co->phase = to;
+    co->phase_busy = false;
+    co->phase_failures = 0;
+    co->phase_retry_us = 0;
+    co->waiting_for[0] = 0;
+    if (to == P_ENDED) {
+        co->ended_us = gw_wall_us();
+    }
+    if (to == P_LOAD && !co->patient) {
+        // From here on an end that is away is waited for.
+        co->patient = co->registered = true;
+        co_store_put(co, "running", co->listen);
+    }
+    co_store_status(co);
+}
+
+void
+co_event(struct co *co, enum event ev)
+{
+    if (ev == EV_STOP) { // the one event that is legal everywhere
+        if (co->phase != P_STOPPING && co->phase != P_ENDED) {
+            co->stop_until_us = gw_now_us() + 60 * GW_S;
+            enter(co, ev, P_STOPPING);
+        }
+        return;
+    }
+    for (size_t i = 0; i < sizeof transitions / sizeof *transitions; i++) {
+        if (transitions[i].from == co->phase && transitions[i].on == ev) {
+            enter(co, ev, transitions[i].to);
+            return;
+        }
+    }
+    struct gw_err e = {0};
+    gw_err_set(&e, GW_BUG, NULL, "event \"%s\" cannot come in phase \"%s\"", event_names[ev],
+               phase_names[co->phase]);
+    co_fail(co, 1, &e);
+}
+
+void
+co_fail(struct co *co, uint32_t exit_code, const struct gw_err *err)
+{
+    if (co->phase == P_STOPPING || co->phase == P_ENDED) {
+        return; // the first reason stands
+    }
+    gw_log_err(GW_LOG_ERROR, err, "task=\"%s\" stops", co->task->name);
+    co->failure = *err;
+    co->exit_code = exit_code;
+    co_event(co, EV_STOP);
+    co_flights_cancel(co, NULL);
+}
+
+bool
+co_running(const struct co *co)
+{
+    return co->phase != P_STOPPING && co->phase != P_ENDED;
+}
+
+// ---- phases of one job -------------------------------------------------------------------------
+
+static void
+fail_text(struct co *co, uint32_t exit_code, const char *message, const char *hint)
+{
+    struct gw_err e = {0};
+    gw_err_set(&e, GW_CONFIG, NULL, "%s", message);
+    gw_err_hint(&e, "%s", hint);
+    co_fail(co, exit_code, &e);
+}
+
+// True if the job failed; before anything was changed an end that cannot be reached ends the run.
+static bool
+phase_failed(struct co *co, struct gw_err *e)
+{
+    co->phase_busy = false;
+    if (e->cls == GW_OK) {
+        co->phase_failures = 0;
+        return false;
+    }
+    if (strcmp(e->code, GW_CODE_LOST) == 0 || e->cls == GW_AGAIN) {
+        return true;
+    }
+    if (e->cls != GW_RETRY) {
+        co_fail(co, e->cls == GW_BUG ? 1 : 2, e);
+    } else if (!co->patient) {
+        co_fail(co, 3, e);
+    } else if (co_recoverable(co, e)) {
+        co->phase_retry_us = gw_now_us() + co_backoff_us(co, ++co->phase_failures);
+    }
+    return true;
+}
+
+static void
+set_uuid(struct co *co, const char *uuid)
+{
+    if (strcmp(co->uuid, uuid) != 0) {
+        snprintf(co->uuid, sizeof co->uuid, "%s", uuid);
+        co_welcome_all(co);
+    }
+    co_store_put(co, "task_uuid", co->uuid);
+}
+
+// The target's word against ours. It is right, but it must speak of the same task.
+static void
+resume(struct co *co, const Gw__TargetState *s)
+{
+    char *known = co_store_get(co, &co->arena, "task_uuid");
+    if (known && strcmp(known, s->task_uuid) != 0) {
+        char message[256];
+        snprintf(message, sizeof message, "another task named \"%s\" has this target", co->task->name);
+        fail_text(co, 2, message, "give this task another name, or see `godwit drop` and --fresh");
+        return;
+    }
+    if (strcmp(s->mapping_hash, co->task->mapping_hash) != 0) {
+        fail_text(co, 2, "the task's ends or table mappings have changed since it began",
+                  "put them back, or begin anew with --fresh");
+        return;
+    }
+    set_uuid(co, s->task_uuid);
+    co->source_identity = gw_arena_strdup(&co->arena, s->source_identity);
+    co->resuming = true;
+    co_tables_from_state(co, s);
+    if (s->started_us) {
+        co->started_us = co->mode == MODE_RUN ? co->started_us : s->started_us;
+    }
+    if (s->completed && co->mode == MODE_RUN) {
+        co->already_complete = true;
+        co->ended_us = s->completed_us;
+        co_event(co, EV_FINISHED_BEFORE);
+        co->ended_us = s->completed_us;
+        return;
+    }
+    co_event(co, EV_RESUME);
+}
+
+static void
+state_loaded(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    bool exists = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists;
+    if (exists && co->fresh) {
+        co_event(co, EV_FRESH);
+    } else if (exists) {
+        resume(co, reply->state);
+    } else {
+        char *known = co_store_get(co, &co->arena, "task_uuid");
+        char fresh[37];
+        gw_uuid(fresh);
+        set_uuid(co, known ? known : fresh);
+        co_event(co, EV_NEW);
+    }
+}
+
+static void
+build_load_state(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    (void)co;
+    cmd->body_case = GW__COMMAND__BODY_LOAD_STATE;
+    cmd->load_state = gw_pb_new(a, Gw__LoadState, gw__load_state__init);
+    cmd->load_state->with_plan = true;
+}
+
+static void
+build_drop(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    (void)co;
+    cmd->body_case = GW__COMMAND__BODY_DROP;
+    cmd->drop = gw_pb_new(a, Gw__DropTask, gw__drop_task__init);
+}
+
+static void
+dropped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    (void)reply;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    char fresh[37];
+    gw_uuid(fresh);
+    set_uuid(co, fresh);
+    co_event(co, co->phase == P_CLEAR ? EV_CLEARED : EV_DROPPED);
+}
+
+static void
+build_inspect(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    cmd->body_case = GW__COMMAND__BODY_INSPECT;
+    cmd->inspect = gw_pb_new(a, Gw__Inspect, gw__inspect__init);
+    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK;
+}
+
+static void
+inspected(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    const Gw__Catalog *cat = reply->body_case == GW__REPLY__BODY_CATALOG ? reply->catalog : NULL;
+    if (!cat) {
+        fail_text(co, 1, "capture answered without a catalogue", "");
+        return;
+    }
+    if (co->resuming && strcmp(co->source_identity, cat->identity) != 0) {
+        char message[700];
+        snprintf(message, sizeof message, "the source is not the one that the load began with: %.200s, then %.200s",
+                 cat->identity, co->source_identity);
+        fail_text(co, 2, message, "point the task at the same server, or begin anew with --fresh");
+        return;
+    }
+    if (co->resuming && co->mode == MODE_RUN) {
+        co_event(co, EV_SOUND);
+        return;
+    }
+    co->source_cat = gw_pb_dup(&co->arena, cat);
+    co->source_identity = co->source_cat->identity;
+    co_add_findings(co, cat);
+    if (cat->n_tables == 0 && co->task->errors->fail_on_no_tables) {
+        fail_text(co, 2, "no table of the source matches the selection rules",
+                  "names are case-sensitive; `%` matches any run of characters");
+        return;
+    }
+    co_event(co, EV_INSPECTED);
+}
+
+static void
+build_map(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    cmd->body_case = GW__COMMAND__BODY_MAP;
+    cmd->map = gw_pb_new(a, Gw__MapCatalog, gw__map_catalog__init);
+    cmd->map->catalog = co->source_cat;
+}
+
+static void
+mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    const Gw__Catalog *cat = reply->body_case == GW__REPLY__BODY_CATALOG ? reply->catalog : NULL;
+    if (!cat || cat->n_tables != co->source_cat->n_tables) {
+        fail_text(co, 1, "transform did not map every table", "");
+        return;
+    }
+    co->target_cat = gw_pb_dup(&co->arena, cat);
+    co_add_findings(co, cat);
+    co_event(co, EV_MAPPED);
+}
+
+static void
+build_preflight(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    cmd->body_case = GW__COMMAND__BODY_PREFLIGHT;
+    cmd->preflight = gw_pb_new(a, Gw__PreflightTarget, gw__preflight_target__init);
+    cmd->preflight->catalog = co->target_cat;
+    cmd->preflight->resuming = co->resuming;
+}
+
+// The first finding that makes the whole task impossible, or NULL.
+static const Gw__Finding *
+task_error(const struct co *co)
+{
+    for (size_t i = 0; i < co->findings->n_findings; i++) {
+        const Gw__Finding *f = co->findings->findings[i];
+        if (f->severity == GW__SEVERITY__SEVERITY_ERROR && !f->table[0]) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static bool
+every_table_in_error(const struct co *co)
+{
+    for (size_t i = 0; i < co->tables_n; i++) {
+        if (co->tables[i].state != T_ERROR) {
+            return false;
+        }
+    }
+    return co->tables_n > 0;
+}
+
+static uint32_t
+errors_found(const struct co *co)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < co->findings->n_findings; i++) {
+        n += co->findings->findings[i]->severity == GW__SEVERITY__SEVERITY_ERROR;
+    }
+    return n;
+}
+
+static void
+preflight_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    if (reply->body_case == GW__REPLY__BODY_CATALOG) {
+        co_add_findings(co, reply->catalog);
+    }
+    if (co->mode == MODE_CHECK) {
+        co->exit_code = errors_found(co) ? 2 : 0;
+        co_event(co, EV_CHECKED);
+        return;
+    }
+    const Gw__Finding *f = task_error(co);
+    if (f) {
+        char hint[400];
+        snprintf(hint, sizeof hint, "%.190s%s%.190s", f->action, f->sql[0] ? ": " : "", f->sql);
+        fail_text(co, 2, f->message, hint);
+        return;
+    }
+    co_tables_from_catalogs(co);
+    if (co_running(co) && every_table_in_error(co)) {
+        char message[900];
+        snprintf(message, sizeof message, "none of the tables can be loaded; the first says: %.800s",
+                 co->tables[0].reason);
+        fail_text(co, 2, message, "nothing was changed on the target; see the findings");
+        return;
+    }
+    if (co_running(co)) {
+        co_event(co, EV_SOUND);
+    }
+}
+
+static void
+build_register(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    cmd->body_case = GW__COMMAND__BODY_REGISTER;
+    cmd->register_ = co_register_state(co, a);
+}
+
+static void
+registered(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    (void)reply;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    (void)GW_FAULT("coordinator.registered");
+    co_event(co, EV_REGISTERED);
+}
+
+static void
+build_complete(struct co *co, Gw__Command *cmd, struct gw_arena *a)
+{
+    (void)co;
+    cmd->body_case = GW__COMMAND__BODY_COMPLETE;
+    cmd->complete = gw_pb_new(a, Gw__Complete, gw__complete__init);
+    cmd->complete->completed_us = gw_wall_us();
+}
+
+static void
+completed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    (void)reply;
+    if (!phase_failed(co, e)) {
+        co_event(co, EV_COMPLETED);
+    }
+}
+
+static const struct {
+    enum phase phase;
+    Gw__Stage stage;
+    void (*build)(struct co *co, Gw__Command *cmd, struct gw_arena *a);
+    job_done *done;
+} phase_jobs[] = {
+    {P_STATE, GW__STAGE__STAGE_APPLY, build_load_state, state_loaded},
+    {P_CLEAR, GW__STAGE__STAGE_APPLY, build_drop, dropped},
+    {P_DROP, GW__STAGE__STAGE_APPLY, build_drop, dropped},
+    {P_INSPECT, GW__STAGE__STAGE_CAPTURE, build_inspect, inspected},
+    {P_MAP, GW__STAGE__STAGE_TRANSFORM, build_map, mapped},
+    {P_PREFLIGHT, GW__STAGE__STAGE_APPLY, build_preflight, preflight_done},
+    {P_REGISTER, GW__STAGE__STAGE_APPLY, build_register, registered},
+    {P_COMPLETE, GW__STAGE__STAGE_APPLY, build_complete, completed},
+};
+
+static void
+tick_job(struct co *co)
+{
+    if (co->phase_busy || co->phase_retry_us > gw_now_us()) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof phase_jobs / sizeof *phase_jobs; i++) {
+        struct worker *w = phase_jobs[i].phase == co->phase ? co_idle(co, phase_jobs[i].stage) : NULL;
+        if (w) {
+            struct gw_arena a;
+            gw_arena_init(&a);
+            Gw__Command cmd = GW__COMMAND__INIT;
+            phase_jobs[i].build(co, &cmd, &a);
+            co->phase_busy = true;
+            co_send(co, w, &cmd, phase_jobs[i].done, NULL, "%s", phase_names[co->phase]);
+            gw_arena_fini(&a);
+            return;
+        }
+    }
+}
+
+// ---- phases over all tables --------------------------------------------------------------------
+
+static void
+tick_start(struct co *co)
+{
+    static const struct {
+        Gw__Stage stage;
+        const char *name;
+    } needed[] = {{GW__STAGE__STAGE_CAPTURE, "capture"},
+                  {GW__STAGE__STAGE_TRANSFORM, "transform"},
+                  {GW__STAGE__STAGE_APPLY, "apply"}};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        if (!co_alive(co, needed[i].stage)) {
+            snprintf(co->waiting_for, sizeof co->waiting_for, "no %s worker is here yet", needed[i].name);
+            return;
+        }
+    }
+    co_event(co, co->mode == MODE_DROP ? EV_DROP : EV_WORKERS);
+}
+
+static void
+tick_plan(struct co *co)
+{
+    co_snapshots_tick(co);
+    co_tables_tick(co);
+    for (size_t i = 0; i < co->tables_n; i++) {
+        if (co->tables[i].state == T_UNPLANNED) {
+            return;
+        }
+    }
+    if (co_running(co)) {
+        co_event(co, EV_PLANNED);
+    }
+}
+
+// After the load: were all rows told of, and is every table as it should be?
+static void
+conclude(struct co *co)
+{
+    uint64_t refused = 0;
+    uint32_t errors = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        refused += co->tables[i].refused;
+        errors += co->tables[i].state == T_ERROR;
+    }
+    bool ignored = co->task->errors->data_error == GW__ERROR_POLICY__IGNORE_RECORD;
+    co->exit_code = errors || (refused && !ignored) ? 1 : 0;
+    if (errors) { // not complete: the same command tries those tables again
+        co_event(co, EV_STOP);
+    } else {
+        co_event(co, EV_SEQUENCES_DONE);
+    }
+}
+
+static void
+tick_load(struct co *co)
+{
+    co_snapshots_tick(co);
+    co_tables_tick(co);
+    if (!co_running(co)) {
+        return;
+    }
+    if (co->phase == P_LOAD && co_tables_past(co, T_KEYS)) {
+        co_event(co, EV_KEYS_DONE);
+    }
+    if (co->phase == P_CONSTRAINTS && co_tables_past(co, T_CONSTRAINTS)) {
+        co_event(co, EV_CONSTRAINTS_DONE);
+    }
+    bool settled = true;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        settled = settled && (co->tables[i].state == T_DONE || co->tables[i].state == T_ERROR);
+    }
+    if (co->phase == P_SEQUENCES && settled) {
+        conclude(co);
+    }
+}
+
+static void
+tick_stopping(struct co *co)
+{
+    if (co->jobs_n == 0 || gw_now_us() > co->stop_until_us) {
+        co_event(co, EV_QUIET);
+    }
+}
+
+void
+co_tick(struct co *co)
+{
+    static void (*const ticks[PHASES])(struct co *) = {
+        [P_START] = tick_start,        [P_STATE] = tick_job,         [P_CLEAR] = tick_job,
+        [P_INSPECT] = tick_job,        [P_MAP] = tick_job,           [P_PREFLIGHT] = tick_job,
+        [P_PLAN] = tick_plan,          [P_REGISTER] = tick_job,      [P_LOAD] = tick_load,
+        [P_CONSTRAINTS] = tick_load,   [P_SEQUENCES] = tick_load,    [P_COMPLETE] = tick_job,
+        [P_DROP] = tick_job,           [P_STOPPING] = tick_stopping,
+    };
+    co_check_leases(co);
+    if (ticks[co->phase]) {
+        ticks[co->phase](co);
+    }
+    if (gw_now_us() - co->stored_us > GW_S && co->phase != P_ENDED) {
+        co_store_status(co);
+    }
+}

@@ -1,0 +1,190 @@
+// godwit-coordinator: options, sockets, the loop.
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "coordinator/co.h"
+
+static const char help[] =
+    "godwit-coordinator: leads the workers of one task\n\n"
+    "usage: godwit-coordinator --task FILE --state DIR --listen ENDPOINT [options]\n\n"
+    "  --task FILE        the task, as for `godwit run`\n"
+    "  --state DIR        where the state file lives; it is a cache and may be deleted\n"
+    "  --listen ENDPOINT  control bus for workers: ipc://PATH, or tcp://127.0.0.1:PORT\n"
+    "  --mode MODE        run (default), check: only look, drop: remove the task's control rows\n"
+    "  --fresh            begin anew: drop what is durable of the task\n"
+    "  --hold             stay after the end until told to stop\n"
+    "  --log FILE         append the log there, too\n"
+    "  --print-states     print the state machine as a graph for dot(1)\n\n"
+    "example: godwit-coordinator --task shop.json --state /var/lib/godwit/shop --listen tcp://127.0.0.1:7750\n\n"
+    "exit codes: 0 all done, 1 some table ended in error, 2 bad usage or configuration,\n"
+    "            3 an end cannot be reached, 4 stopped by a signal: the same command goes on\n";
+
+struct options {
+    const char *task, *log;
+};
+
+static int
+parse_options(struct co *co, struct options *o, int argc, char **argv)
+{
+    enum { TASK = 1, STATE, LISTEN, MODE, FRESH, HOLD, LOG, STATES, VERSION };
+    static const struct option options[] = {
+        {"task", required_argument, NULL, TASK},   {"state", required_argument, NULL, STATE},
+        {"listen", required_argument, NULL, LISTEN}, {"mode", required_argument, NULL, MODE},
+        {"fresh", no_argument, NULL, FRESH},       {"hold", no_argument, NULL, HOLD},
+        {"log", required_argument, NULL, LOG},     {"print-states", no_argument, NULL, STATES},
+        {"help", no_argument, NULL, 'h'},          {"version", no_argument, NULL, VERSION},
+        {0},
+    };
+    static const char *const modes[] = {
+        [MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
+    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        switch (c) {
+        case TASK: o->task = optarg; break;
+        case STATE: co->state_dir = optarg; break;
+        case LISTEN: co->listen = optarg; break;
+        case FRESH: co->fresh = true; break;
+        case HOLD: co->hold = true; break;
+        case LOG: o->log = optarg; break;
+        case STATES: co_print_fsm(); return 0;
+        case VERSION: printf("godwit-coordinator %s\n", GW_VERSION); return 0;
+        case 'h': fputs(help, stdout); return 0;
+        case MODE:
+            co->mode = MODE_RUN;
+            while (co->mode <= MODE_DROP && strcmp(modes[co->mode], optarg) != 0) {
+                co->mode++;
+            }
+            if (co->mode > MODE_DROP) {
+                fprintf(stderr, "godwit-coordinator: unknown mode \"%s\": run, check or drop\n", optarg);
+                return 2;
+            }
+            break;
+        default: return 2;
+        }
+    }
+    if (!o->task || !co->state_dir || !co->listen || optind != argc) {
+        fprintf(stderr, "godwit-coordinator: --task, --state and --listen are needed; see --help\n");
+        return 2;
+    }
+    if (strncmp(co->listen, "ipc://", 6) != 0 && strncmp(co->listen, "tcp://127.", 10) != 0) {
+        fprintf(stderr, "godwit-coordinator: plain TCP is for this host only: \"%s\" is not ipc:// and not"
+                        " loopback\n", co->listen);
+        return 2;
+    }
+    return -1;
+}
+
+static int
+start(struct co *co, const struct options *o, struct gw_err *err)
+{
+    int r = gw_log_open("coordinator", o->log, err);
+    if (r == GW_OK) {
+        r = gw_config_load(o->task, &co->arena, &co->task, err);
+    }
+    if (r != GW_OK) {
+        return r;
+    }
+    if (mkdir(co->state_dir, 0700) != 0 && errno != EEXIST) {
+        return gw_err_errno(err, errno, "make state folder \"%s\"", co->state_dir);
+    }
+    r = co_store_open(co, err);
+    if (r != GW_OK) {
+        return r;
+    }
+    // Started again within one run: the ends were there before, so they are waited for.
+    char *running = co_store_get(co, &co->arena, "running");
+    co->patient = running && strcmp(running, co->listen) == 0;
+    co->fresh = co->fresh && !co->patient;
+    gw_uuid(co->incarnation);
+    gw_uuid(co->uuid);
+    // Numbers of an earlier coordinator may still be on their way: no two may ever mean different things.
+    co->next_job = co->next_stream = gw_task_tag(co->incarnation) & ~UINT64_C(0xffffffff);
+    co->findings = gw_pb_new(&co->arena, Gw__Catalog, gw__catalog__init);
+    co->started_us = gw_wall_us();
+    co->zctx = zmq_ctx_new();
+    char endpoint[512];
+    co->router = co->zctx ? gw_router_bind(co->zctx, co->listen, endpoint, sizeof endpoint, err) : NULL;
+    if (!co->router) {
+        return err->cls;
+    }
+    gw_info("task=\"%s\" listens on %s", co->task->name, endpoint);
+    return GW_OK;
+}
+
+static void
+loop(struct co *co, int signals)
+{
+    int64_t leave_us = 0;
+    for (;;) {
+        zmq_pollitem_t items[] = {{.socket = co->router, .events = ZMQ_POLLIN},
+                                  {.fd = signals, .events = ZMQ_POLLIN}};
+        if (zmq_poll(items, 2, 50) < 0 && zmq_errno() != EINTR) {
+            return;
+        }
+        if (items[1].revents) {
+            struct signalfd_siginfo si;
+            (void)!read(signals, &si, sizeof si);
+            if (co->phase == P_ENDED) {
+                co->leave = true;
+            } else {
+                gw_info("told to stop: work in hand is finished first");
+                co->exit_code = 4;
+                co_event(co, EV_STOP);
+            }
+        }
+        co_receive(co);
+        co_tick(co);
+        if (co->phase == P_ENDED && !leave_us) {
+            leave_us = gw_now_us();
+            co_store_put(co, "running", "");
+            co_store_status(co);
+        }
+        if (co->phase == P_ENDED && (!co->hold || co->leave)) {
+            return;
+        }
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct co co;
+    struct options o = {0};
+    int code = parse_options(&co, &o, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    gw_arena_init(&co.arena);
+    struct gw_err err = {0};
+    if (start(&co, &o, &err) != GW_OK) {
+        gw_log_err(GW_LOG_ERROR, &err, "cannot start");
+        return err.cls == GW_CONFIG ? 2 : 1;
+    }
+    loop(&co, signals);
+    co_stop_workers(&co);
+    co_store_close(&co);
+    int linger_ms = 1000; // the workers' stop messages leave first
+    zmq_setsockopt(co.router, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_close(co.router);
+    zmq_ctx_term(co.zctx);
+    gw_arena_fini(&co.arena);
+    return (int)co.exit_code;
+}

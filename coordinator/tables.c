@@ -1,0 +1,790 @@
+// The life of a table, from its plan to its last constraint.
+//
+//   UNPLANNED -> (registered) PLANNED -> LOADING -> MARK_LOADED -> SEQUENCES_READ -> STEPS -> KEYS
+//        -> [all tables] CONSTRAINTS -> [all tables] SEQUENCES -> MARK_DONE -> DONE
+//   RESTART -> REPLACE -> PLANNED    chunks of a lost snapshot that must not be mixed with another
+//   any -> MARK_ERROR -> ERROR       the table is suspended, the others go on
+//
+// Each step is one job; a transient failure is tried again with a growing pause, anything else suspends.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+#include "common/mapping.h"
+#include "coordinator/co.h"
+
+static const char *const state_names[T_STATES] = {
+    [T_UNPLANNED] = "unplanned",
+    [T_RESTART] = "restart",
+    [T_REPLACE] = "replace",
+    [T_PLANNED] = "planned",
+    [T_LOADING] = "loading",
+    [T_MARK_LOADED] = "mark loaded",
+    [T_SEQUENCES_READ] = "read sequences",
+    [T_STEPS] = "list steps",
+    [T_KEYS] = "keys",
+    [T_CONSTRAINTS] = "constraints",
+    [T_SEQUENCES] = "sequences",
+    [T_MARK_DONE] = "mark done",
+    [T_DONE] = "done",
+    [T_MARK_ERROR] = "mark error",
+    [T_ERROR] = "error",
+};
+
+const char *
+co_table_state_name(enum table_state s)
+{
+    return state_names[s];
+}
+
+static const char *
+schema_of(const struct table *t)
+{
+    return t->plan->source->source_schema;
+}
+
+static const char *
+name_of(const struct table *t)
+{
+    return t->plan->source->source_name;
+}
+
+void
+co_table_set(struct co *co, struct table *t, enum table_state s)
+{
+    char what[300];
+    snprintf(what, sizeof what, "table %s.%s", schema_of(t), name_of(t));
+    gw_debug("%s: %s -> %s", what, state_names[t->state], state_names[s]);
+    co_store_transition(co, what, state_names[t->state], "", state_names[s]);
+    t->state = s;
+    t->failures = 0;
+    t->retry_us = 0;
+    if (s == T_DONE || s == T_ERROR) {
+        t->ended_us = gw_wall_us();
+    }
+}
+
+void
+co_table_error(struct co *co, struct table *t, const struct gw_err *err)
+{
+    if (t->state == T_MARK_ERROR || t->state == T_ERROR) {
+        return;
+    }
+    char reason[1600];
+    snprintf(reason, sizeof reason, "%s%s%s%s%s%s%s%s", err->message, err->code[0] ? " [" : "", err->code,
+             err->code[0] ? "]" : "", err->detail[0] ? "; " : "", err->detail, err->hint[0] ? "; hint: " : "",
+             err->hint);
+    t->reason = gw_arena_strdup(&co->arena, reason);
+    t->plan->reason = t->reason;
+    gw_log_err(GW_LOG_ERROR, err, "table suspended table=\"%s.%s\"", schema_of(t), name_of(t));
+    // Not yet on the target: there is no row to mark.
+    co_table_set(co, t, co->registered ? T_MARK_ERROR : T_ERROR);
+    t->plan->state = GW__TABLE_STATE__STATE_ERROR;
+    co_flights_cancel(co, t);
+    const Gw__ErrorSettings *e = co->task->errors;
+    uint32_t errors = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        errors += co->tables[i].state == T_MARK_ERROR || co->tables[i].state == T_ERROR;
+    }
+    bool escalate = e->table_escalation_count && errors > e->table_escalation_count &&
+                    e->table_escalation == GW__ERROR_POLICY__STOP_TASK;
+    if (e->table_error == GW__ERROR_POLICY__STOP_TASK || escalate) {
+        co_fail(co, 1, err);
+    }
+}
+
+// ---- making tables -----------------------------------------------------------------------------
+
+// What is selected on the source: the columns that the target's table has, in the same order and
+// with the same left-out marks.
+static Gw__Table *
+table_to_read(struct gw_arena *a, const Gw__Table *source, const Gw__Table *target)
+{
+    Gw__Table *t = gw_pb_dup(a, source);
+    size_t kept = 0;
+    for (size_t i = 0; i < target->n_source_columns; i++) {
+        for (size_t k = 0; k < t->n_columns; k++) {
+            if (strcmp(t->columns[k]->name, target->source_columns[i]) == 0) {
+                Gw__Column *c = t->columns[k];
+                c->left_out = target->columns[i]->left_out;
+                // Both are in source order, so kept <= k.
+                t->columns[kept++] = c;
+                break;
+            }
+        }
+    }
+    t->n_columns = kept;
+    return t;
+}
+
+static void
+set_limits(struct co *co, struct table *t)
+{
+    uint64_t most = co->task->lob->max_bytes;
+    const Gw__TableSettingsRule *rule = gw_mapping_table_settings(co->task, schema_of(t), name_of(t));
+    if (rule && rule->lob_mode == GW__LOB_MODE__LOB_UNLIMITED) {
+        most = 0;
+    } else if (rule && rule->lob_mode == GW__LOB_MODE__LOB_LIMITED) {
+        most = rule->lob_max_bytes;
+    }
+    t->max_bytes_n = 0;
+    if (!most) {
+        return;
+    }
+    t->max_bytes = gw_arena_calloc(&co->arena, t->read->n_columns + 1, sizeof *t->max_bytes);
+    for (size_t i = 0; i < t->read->n_columns; i++) {
+        const Gw__Column *c = t->read->columns[i];
+        if (!c->left_out) {
+            t->max_bytes[t->max_bytes_n++] = c->is_lob ? most : 0;
+        }
+    }
+}
+
+static void
+table_init(struct co *co, struct table *t, Gw__TablePlan *plan)
+{
+    *t = (struct table){.plan = plan};
+    t->read = table_to_read(&co->arena, plan->source, plan->target);
+    set_limits(co, t);
+    t->chunks = gw_arena_calloc(&co->arena, plan->n_chunks + 1, sizeof *t->chunks);
+    for (size_t i = 0; i < plan->n_chunks; i++) {
+        if (plan->chunks[i]->done) {
+            t->chunks[i].state = CHUNK_DONE;
+            t->done++;
+            t->rows += plan->chunks[i]->rows_written;
+            t->bytes += plan->chunks[i]->bytes;
+            t->refused += plan->chunks[i]->rows_refused;
+            t->truncated += plan->chunks[i]->values_truncated;
+        }
+    }
+}
+
+void
+co_tables_from_catalogs(struct co *co)
+{
+    co->tables_n = co->source_cat->n_tables;
+    co->tables = gw_arena_calloc(&co->arena, co->tables_n + 1, sizeof *co->tables);
+    for (size_t i = 0; i < co->tables_n; i++) {
+        Gw__TablePlan *p = gw_pb_new(&co->arena, Gw__TablePlan, gw__table_plan__init);
+        p->source = co->source_cat->tables[i];
+        p->target = co->target_cat->tables[i];
+        p->source->id = p->target->id = (uint32_t)i + 1;
+        p->generation = 1;
+        p->data_error = co->task->errors->data_error;
+        table_init(co, &co->tables[i], p);
+    }
+    // A table that cannot be loaded is known before anything is changed.
+    for (size_t i = 0; co->findings && i < co->findings->n_findings; i++) {
+        const Gw__Finding *f = co->findings->findings[i];
+        for (size_t k = 0; f->severity == GW__SEVERITY__SEVERITY_ERROR && f->table[0] && k < co->tables_n; k++) {
+            struct table *t = &co->tables[k];
+            if (strcmp(schema_of(t), f->schema) == 0 && strcmp(name_of(t), f->table) == 0) {
+                struct gw_err e = {0};
+                gw_err_set(&e, GW_CONFIG, NULL, "%s", f->message);
+                gw_err_hint(&e, "%s%s%s", f->action, f->sql[0] ? ": " : "", f->sql);
+                co_table_error(co, t, &e);
+            }
+        }
+    }
+}
+
+// Where a table goes on after everything was stopped.
+static enum table_state
+resume_state(const struct table *t)
+{
+    bool complete = t->plan->n_chunks && t->done == t->plan->n_chunks;
+    switch (t->plan->state) {
+    case GW__TABLE_STATE__STATE_COMPLETED: return T_DONE;
+    case GW__TABLE_STATE__STATE_LOADED: return T_SEQUENCES_READ;
+    case GW__TABLE_STATE__STATE_LOADING:
+    case GW__TABLE_STATE__STATE_ERROR:
+        if (complete) {
+            return T_MARK_LOADED;
+        }
+        if (t->plan->one_snapshot || !t->plan->n_chunks) {
+            return T_RESTART;
+        }
+        return t->done ? T_LOADING : T_PLANNED;
+    default: return t->plan->one_snapshot || !t->plan->n_chunks ? T_RESTART : T_PLANNED;
+    }
+}
+
+void
+co_tables_from_state(struct co *co, const Gw__TargetState *state)
+{
+    Gw__TargetState *mine = gw_pb_dup(&co->arena, state);
+    co->tables_n = mine->n_tables;
+    co->tables = gw_arena_calloc(&co->arena, co->tables_n + 1, sizeof *co->tables);
+    for (size_t i = 0; i < co->tables_n; i++) {
+        struct table *t = &co->tables[i];
+        table_init(co, t, mine->tables[i]);
+        t->plan->data_error = co->task->errors->data_error;
+        t->state = resume_state(t);
+        gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", schema_of(t), name_of(t),
+                state_names[t->state], t->done, t->plan->n_chunks);
+    }
+}
+
+Gw__TargetState *
+co_register_state(struct co *co, struct gw_arena *a)
+{
+    Gw__TargetState *s = gw_pb_new(a, Gw__TargetState, gw__target_state__init);
+    s->task = co->task->name;
+    s->task_uuid = co->uuid;
+    s->mapping_hash = co->task->mapping_hash;
+    s->source_identity = co->source_identity;
+    s->source_engine = co->task->source->engine;
+    s->started_us = co->started_us;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        gw_pb_add(a, s, tables, co->tables[i].plan);
+    }
+    return s;
+}
+
+// ---- snapshots ---------------------------------------------------------------------------------
+
+struct snapshot_ctx {
+    bool joined;
+    char uuid[40];
+};
+
+static void
+snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    struct snapshot_ctx *sc = ctx;
+    w->reserved = false;
+    if (e->cls == GW_OK && reply->body_case == GW__REPLY__BODY_SNAPSHOT) {
+        const Gw__SnapshotOpened *s = reply->snapshot;
+        co_forget_snapshot(w);
+        w->token = strdup(s->token);
+        w->handle = strdup(s->handle);
+        gw_assert(w->token && w->handle);
+        co->shared = co->shared || s->handle[0];
+        if (s->handle[0] && !sc->joined) {
+            gw_info("snapshot token=\"%s\" is the one to join", s->token);
+            free(co->token);
+            co->token = strdup(s->token);
+        }
+        w->failures = 0;
+    } else if (e->cls != GW_AGAIN && strcmp(e->code, GW_CODE_LOST) != 0) {
+        w->failures++;
+        w->retry_us = gw_now_us() + co_backoff_us(co, w->failures);
+        if (e->cls != GW_RETRY) {
+            co_fail(co, 2, e);
+        } else if (!co->patient) {
+            co_fail(co, 3, e);
+        } else {
+            (void)co_recoverable(co, e);
+        }
+    } else if (sc->joined && e->cls == GW_AGAIN) {
+        // Its holder went at the wrong moment. If nobody else has it, the next reader opens a new one.
+        gw_info("worker=%s cannot join the snapshot: %s", w->name, e->message);
+    }
+    free(sc);
+}
+
+// A live reader that has the snapshot to join, other than w.
+static struct worker *
+holder(struct co *co, const struct worker *w)
+{
+    for (size_t i = 0; co->token && i < co->workers_n; i++) {
+        struct worker *h = &co->workers[i];
+        if (h != w && h->alive && h->token && strcmp(h->token, co->token) == 0 && h->handle[0]) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+static bool
+someone_is_opening(const struct co *co)
+{
+    for (size_t i = 0; i < co->workers_n; i++) {
+        if (co->workers[i].alive && co->workers[i].opening && co->workers[i].job) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Brings every idle reader into the current snapshot; where that is lost, the first to ask opens the next.
+void
+co_snapshots_tick(struct co *co)
+{
+    for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
+        struct worker *w = &co->workers[i];
+        bool stale = w->token && co->shared && (!co->token || strcmp(w->token, co->token) != 0);
+        if (!co_is_idle(w) || w->stage != GW__STAGE__STAGE_CAPTURE || (w->token && !stale) || w->retry_us > gw_now_us()) {
+            continue;
+        }
+        struct worker *h = holder(co, w);
+        if (!h && someone_is_opening(co)) {
+            continue; // one at a time, so that the others can join it
+        }
+        Gw__OpenSnapshot open = GW__OPEN_SNAPSHOT__INIT;
+        if (h) {
+            open.handle = h->handle;
+            open.token = h->token;
+        }
+        Gw__Command cmd = GW__COMMAND__INIT;
+        cmd.body_case = GW__COMMAND__BODY_OPEN_SNAPSHOT;
+        cmd.open_snapshot = &open;
+        struct snapshot_ctx *sc = calloc(1, sizeof *sc);
+        gw_assert(sc);
+        sc->joined = h != NULL;
+        co_send(co, w, &cmd, snapshot_done, sc, "opens a snapshot");
+        w->opening = h == NULL;
+    }
+}
+
+// ---- one job of a table ------------------------------------------------------------------------
+
+// What every failure of a table's own job comes to. True if there was one.
+static bool
+table_failed(struct co *co, struct table *t, struct gw_err *e)
+{
+    t->busy = false;
+    if (e->cls == GW_OK) {
+        return false;
+    }
+    if (strcmp(e->code, GW_CODE_LOST) == 0) {
+        return true; // at once, by another
+    }
+    switch (e->cls) {
+    case GW_AGAIN: break;
+    case GW_RETRY:
+        t->retry_us = gw_now_us() + co_backoff_us(co, ++t->failures);
+        if (!co->patient) {
+            co_fail(co, 3, e);
+        } else {
+            (void)co_recoverable(co, e);
+        }
+        break;
+    case GW_BUG: co_fail(co, 1, e); break;
+    default: co_table_error(co, t, e);
+    }
+    return true;
+}
+
+void
+co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned)
+{
+    Gw__TablePlan *p = gw_pb_dup(&co->arena, planned);
+    t->plan->chunks = p->chunks;
+    t->plan->n_chunks = p->n_chunks;
+    t->plan->one_snapshot = p->one_snapshot;
+    t->chunks = gw_arena_calloc(&co->arena, p->n_chunks + 1, sizeof *t->chunks);
+    t->open_from = t->done = 0;
+    t->rows = t->bytes = t->refused = t->truncated = 0;
+}
+
+static void
+planned(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    struct table *t = ctx;
+    if (table_failed(co, t, e)) {
+        return;
+    }
+    if (reply->body_case != GW__REPLY__BODY_PLAN || !reply->plan->n_chunks) {
+        gw_err_set(e, GW_BUG, NULL, "capture answered without a plan");
+        co_fail(co, 1, e);
+        return;
+    }
+    co_table_set_chunks(co, t, reply->plan);
+    t->token = gw_arena_strdup(&co->arena, w->token ? w->token : "");
+    if (t->state == T_RESTART) {
+        t->plan->generation++;
+        co_table_set(co, t, T_REPLACE);
+    } else {
+        co_table_set(co, t, T_PLANNED);
+    }
+}
+
+static bool
+send_plan(struct co *co, struct table *t)
+{
+    struct worker *w = NULL;
+    for (size_t i = 0; i < co->workers_n && !w; i++) {
+        struct worker *c = &co->workers[i];
+        bool current = c->token && (!co->shared || (co->token && strcmp(co->token, c->token) == 0));
+        if (co_is_idle(c) && c->stage == GW__STAGE__STAGE_CAPTURE && current) {
+            w = c;
+        }
+    }
+    if (!w) {
+        return false;
+    }
+    Gw__PlanTable p = GW__PLAN_TABLE__INIT;
+    p.table = t->read;
+    // Nothing is written by a rule's absence: the pointer is only read.
+    p.rule = (Gw__TableSettingsRule *)(uintptr_t)gw_mapping_table_settings(co->task, schema_of(t), name_of(t));
+    p.generation = t->plan->generation + (t->state == T_RESTART);
+    p.lanes = (uint32_t)co_alive(co, GW__STAGE__STAGE_CAPTURE);
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_PLAN;
+    cmd.plan = &p;
+    co_send(co, w, &cmd, planned, t, "plans %s.%s", schema_of(t), name_of(t));
+    return true;
+}
+
+static void
+state_set(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)reply;
+    struct table *t = ctx;
+    if (t->state == T_MARK_ERROR && e->cls != GW_OK && e->cls != GW_RETRY && e->cls != GW_AGAIN) {
+        // The reason that stands is the first one; it is told in any case.
+        gw_log_err(GW_LOG_WARN, e, "record the suspension of table \"%s.%s\"", schema_of(t), name_of(t));
+        t->busy = false;
+        co_table_set(co, t, T_ERROR);
+        return;
+    }
+    if (table_failed(co, t, e)) {
+        return;
+    }
+    switch (t->state) {
+    case T_REPLACE: co_table_set(co, t, T_PLANNED); break;
+    case T_MARK_LOADED: co_table_set(co, t, T_SEQUENCES_READ); break;
+    case T_MARK_DONE: co_table_set(co, t, T_DONE); break;
+    case T_MARK_ERROR: co_table_set(co, t, T_ERROR); break;
+    default: break;
+    }
+}
+
+static bool
+send_state(struct co *co, struct table *t)
+{
+    struct worker *w = co_idle(co, GW__STAGE__STAGE_APPLY);
+    if (!w) {
+        return false;
+    }
+    static const Gw__TableState durable[T_STATES] = {
+        [T_REPLACE] = GW__TABLE_STATE__STATE_BEFORE_LOAD,
+        [T_MARK_LOADED] = GW__TABLE_STATE__STATE_LOADED,
+        [T_MARK_DONE] = GW__TABLE_STATE__STATE_COMPLETED,
+        [T_MARK_ERROR] = GW__TABLE_STATE__STATE_ERROR,
+    };
+    Gw__SetTable set = GW__SET_TABLE__INIT;
+    set.table_id = t->plan->source->id;
+    set.generation = t->plan->generation;
+    set.state = durable[t->state];
+    set.reason = t->state == T_MARK_ERROR ? t->reason : NULL;
+    if (t->state == T_REPLACE) {
+        set.replace_chunks = true;
+        set.chunks = t->plan->chunks;
+        set.n_chunks = t->plan->n_chunks;
+        set.one_snapshot = t->plan->one_snapshot;
+    }
+    t->plan->state = set.state;
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_SET_TABLE;
+    cmd.set_table = &set;
+    co_send(co, w, &cmd, state_set, t, "records %s.%s", schema_of(t), name_of(t));
+    return true;
+}
+
+static void
+prepared(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)reply;
+    struct table *t = ctx;
+    co->preparing = false;
+    if (!table_failed(co, t, e)) {
+        t->plan->state = GW__TABLE_STATE__STATE_LOADING;
+        co_table_set(co, t, T_LOADING);
+    }
+}
+
+static bool
+send_prepare(struct co *co, struct table *t)
+{
+    struct worker *w = co->preparing ? NULL : co_idle(co, GW__STAGE__STAGE_APPLY);
+    if (!w) {
+        return false;
+    }
+    Gw__PrepareTable p = GW__PREPARE_TABLE__INIT;
+    p.table = t->plan->target;
+    p.generation = t->plan->generation;
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_PREPARE;
+    cmd.prepare = &p;
+    co_send(co, w, &cmd, prepared, t, "prepares %s.%s", schema_of(t), name_of(t));
+    co->preparing = true;
+    return true;
+}
+
+static bool
+has_sequences(const Gw__Table *t)
+{
+    for (size_t i = 0; i < t->n_columns; i++) {
+        if (t->columns[i]->identity != GW__IDENTITY__IDENTITY_NONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+sequences_read(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    struct table *t = ctx;
+    if (table_failed(co, t, e)) {
+        return;
+    }
+    const Gw__Table *read =
+        reply->body_case == GW__REPLY__BODY_CATALOG && reply->catalog->n_tables ? reply->catalog->tables[0] : NULL;
+    for (size_t i = 0; read && i < read->n_columns; i++) {
+        for (size_t k = 0; k < t->plan->target->n_source_columns; k++) {
+            if (strcmp(read->columns[i]->name, t->plan->target->source_columns[k]) == 0) {
+                t->plan->target->columns[k]->sequence_next = read->columns[i]->sequence_next;
+            }
+        }
+    }
+    co_table_set(co, t, T_STEPS);
+}
+
+static bool
+send_sequences(struct co *co, struct table *t)
+{
+    if (!has_sequences(t->plan->source)) {
+        co_table_set(co, t, T_STEPS);
+        return false;
+    }
+    struct worker *w = co_idle(co, GW__STAGE__STAGE_CAPTURE);
+    if (!w) {
+        return false;
+    }
+    Gw__Sequences s = GW__SEQUENCES__INIT;
+    s.table = t->read;
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_SEQUENCES;
+    cmd.sequences = &s;
+    co_send(co, w, &cmd, sequences_read, t, "reads sequences of %s.%s", schema_of(t), name_of(t));
+    return true;
+}
+
+// ---- finish steps ------------------------------------------------------------------------------
+
+static void
+steps_listed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    struct table *t = ctx;
+    if (table_failed(co, t, e)) {
+        return;
+    }
+    if (reply->body_case != GW__REPLY__BODY_STEPS) {
+        gw_err_set(e, GW_BUG, NULL, "apply answered without steps");
+        co_fail(co, 1, e);
+        return;
+    }
+    t->steps = gw_pb_dup(&co->arena, reply->steps);
+    t->steps_rt = gw_arena_calloc(&co->arena, t->steps->n_steps + 1, sizeof *t->steps_rt);
+    for (size_t i = 0; i < t->steps->n_steps; i++) {
+        for (size_t k = 0; k < t->plan->n_steps_done; k++) {
+            t->steps_rt[i].done =
+                t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
+        }
+    }
+    co_table_set(co, t, T_KEYS);
+}
+
+static bool
+send_list_steps(struct co *co, struct table *t)
+{
+    struct worker *w = co_idle(co, GW__STAGE__STAGE_APPLY);
+    if (!w) {
+        return false;
+    }
+    Gw__FinishPlan f = GW__FINISH_PLAN__INIT;
+    f.table = t->plan->target;
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_FINISH_PLAN;
+    cmd.finish_plan = &f;
+    co_send(co, w, &cmd, steps_listed, t, "lists steps of %s.%s", schema_of(t), name_of(t));
+    return true;
+}
+
+struct step_ctx {
+    struct table *table;
+    size_t step;
+};
+
+static void
+step_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)reply;
+    struct step_ctx sc = *(struct step_ctx *)ctx;
+    free(ctx);
+    struct table *t = sc.table;
+    struct step_rt *rt = &t->steps_rt[sc.step];
+    rt->busy = false;
+    if (strcmp(e->code, GW_CODE_LOST) == 0 || e->cls == GW_AGAIN) {
+        return;
+    }
+    if (e->cls == GW_RETRY) {
+        rt->retry_us = gw_now_us() + co_backoff_us(co, ++rt->failures);
+        (void)co_recoverable(co, e);
+        return;
+    }
+    rt->done = true;
+    if (e->cls == GW_OK) {
+        co->recoverable = 0;
+        co->waiting_for[0] = 0;
+        gw_info("made %s table=\"%s.%s\"", t->steps->steps[sc.step]->name, schema_of(t), name_of(t));
+        return;
+    }
+    // The rows are there, this object is not. The table's other objects are still made.
+    rt->done = true;
+    gw_log_err(GW_LOG_ERROR, e, "table \"%s.%s\"", schema_of(t), name_of(t));
+    char text[1800];
+    snprintf(text, sizeof text, "%s%s%s%s%s", t->reason ? t->reason : "", t->reason ? "; " : "", e->message,
+             e->detail[0] ? ": " : "", e->detail);
+    t->reason = gw_arena_strdup(&co->arena, text);
+}
+
+static void
+send_step(struct co *co, struct worker *w, struct table *t, size_t step)
+{
+    struct step_ctx *sc = malloc(sizeof *sc);
+    gw_assert(sc);
+    *sc = (struct step_ctx){t, step};
+    Gw__FinishStep f = GW__FINISH_STEP__INIT;
+    f.table = t->plan->target;
+    f.step = t->steps->steps[step];
+    f.generation = t->plan->generation;
+    Gw__Command cmd = GW__COMMAND__INIT;
+    cmd.body_case = GW__COMMAND__BODY_FINISH_STEP;
+    cmd.finish_step = &f;
+    t->steps_rt[step].busy = true;
+    co_send(co, w, &cmd, step_done, sc, "makes %s", f.step->name);
+}
+
+static const Gw__StepPhase phase_of[T_STATES] = {
+    [T_KEYS] = GW__STEP_PHASE__STEP_KEYS,
+    [T_CONSTRAINTS] = GW__STEP_PHASE__STEP_CONSTRAINTS,
+    [T_SEQUENCES] = GW__STEP_PHASE__STEP_SEQUENCES,
+};
+
+// True when nothing of the phase is left for the table.
+static bool
+run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now)
+{
+    bool all = true;
+    for (size_t i = 0; i < t->steps->n_steps; i++) {
+        struct step_rt *rt = &t->steps_rt[i];
+        if (t->steps->steps[i]->phase != phase_of[t->state] || rt->done) {
+            continue;
+        }
+        all = false;
+        if (!rt->busy && rt->retry_us <= now && *idle) {
+            send_step(co, *idle, t, i);
+            *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
+        }
+    }
+    return all;
+}
+
+static void
+steps_finished(struct co *co, struct table *t)
+{
+    if (t->state != T_SEQUENCES) {
+        co_table_set(co, t, t->state == T_KEYS ? T_CONSTRAINTS : T_SEQUENCES);
+    } else if (t->reason) {
+        struct gw_err e = {0};
+        gw_err_set(&e, GW_DATA, NULL, "the rows are loaded, but not everything could be made: %s", t->reason);
+        co_table_error(co, t, &e);
+    } else {
+        co_table_set(co, t, T_MARK_DONE);
+    }
+}
+
+// ---- the tick ----------------------------------------------------------------------------------
+
+static bool (*const send_for[T_STATES])(struct co *co, struct table *t) = {
+    [T_UNPLANNED] = send_plan,      [T_RESTART] = send_plan,    [T_REPLACE] = send_state,
+    [T_PLANNED] = send_prepare,     [T_MARK_LOADED] = send_state, [T_SEQUENCES_READ] = send_sequences,
+    [T_STEPS] = send_list_steps,    [T_MARK_DONE] = send_state, [T_MARK_ERROR] = send_state,
+};
+
+bool
+co_tables_past(const struct co *co, enum table_state s)
+{
+    for (size_t i = 0; i < co->tables_n; i++) {
+        if (co->tables[i].state <= s) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// A table whose chunks belong to one snapshot, which nobody has any more, starts over.
+static void
+check_snapshot(struct co *co, struct table *t)
+{
+    if (!t->plan->one_snapshot || t->flying || !t->token) {
+        return;
+    }
+    bool could_live = false;
+    for (size_t i = 0; i < co->workers_n; i++) {
+        const struct worker *w = &co->workers[i];
+        could_live = could_live || (w->alive && w->token && strcmp(w->token, t->token) == 0);
+    }
+    bool current = !co->shared || !co->token || strcmp(co->token, t->token) == 0;
+    if ((!could_live || !current) && t->done < t->plan->n_chunks) {
+        gw_warn("table starts over: its snapshot is lost table=\"%s.%s\" chunks=%u/%zu", schema_of(t),
+                name_of(t), t->done, t->plan->n_chunks);
+        co_table_set(co, t, T_RESTART);
+    }
+}
+
+static void
+tick_table(struct co *co, struct table *t, struct worker **idle, int64_t now)
+{
+    if (t->state == T_LOADING) {
+        check_snapshot(co, t);
+        if (t->state == T_LOADING && t->done == t->plan->n_chunks && !t->flying) {
+            co_table_set(co, t, T_MARK_LOADED);
+        }
+    }
+    if (t->busy || t->retry_us > now) {
+        return;
+    }
+    if (t->state == T_PLANNED && co->phase < P_LOAD) {
+        return; // nothing is changed on the target before the plan is durable there
+    }
+    bool (*send)(struct co *, struct table *) = send_for[t->state];
+    if (send) {
+        enum table_state before = t->state;
+        t->busy = send(co, t);
+        if (!t->busy && t->state != before) {
+            return;
+        }
+        *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
+    } else if (t->steps && (t->state == T_KEYS || (t->state == T_CONSTRAINTS && co->phase >= P_CONSTRAINTS) ||
+                            (t->state == T_SEQUENCES && co->phase >= P_SEQUENCES))) {
+        if (run_steps(co, t, idle, now)) {
+            steps_finished(co, t);
+        }
+    }
+}
+
+void
+co_tables_tick(struct co *co)
+{
+    int64_t now = gw_now_us();
+    co_flights_tick(co); // rows first: whatever else there is to do uses what they leave idle
+    struct worker *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
+    for (size_t i = 0; i < co->tables_n && co_running(co); i++) {
+        tick_table(co, &co->tables[i], &idle, now);
+    }
+    co_flights_tick(co);
+}
