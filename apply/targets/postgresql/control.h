@@ -1,0 +1,29 @@
+// The control tables: whether they are there, making them, and reading or writing what they hold.
+#ifndef GW_TARGET_PGT_CONTROL_H
+#define GW_TARGET_PGT_CONTROL_H
+
+#include "pgt.h"
+
+enum { PGT_LOCK_SPACE = 0x676f6477, PGT_LOCK_DDL = 1 }; // advisory locks of this program
+
+extern const char *const pgt_control_tables[]; // in an order in which they can be made; ends with NULL
+
+int pgt_schema_exists(struct pgt *t, const char *schema, bool *ret, struct gw_err *err);
+int pgt_schema_make(struct pgt *t, const char *schema, struct gw_err *err);
+int pgt_control_make(struct pgt *t, struct gw_err *err);
+// Inside a transaction.
+int pgt_lock_ddl(struct pgt *t, struct gw_err *err);
+
+struct pgt_table_row {
+    uint32_t generation;
+    Gw__TableState state;
+    enum pgt_made made;
+    bool had_rows;
+    bool durable; // a chunk of that generation is done
+};
+// The row of a table, locked until the end of the transaction. FENCED if there is none.
+int pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, struct gw_err *err);
+int pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
+                    enum pgt_made made, struct gw_err *err);
+
+#endif
