@@ -148,6 +148,7 @@ struct co {
 
     enum phase phase;
     bool phase_busy; // its one job is under way
+    uint64_t moves;  // of any state machine: there may be more to do at once
     bool resuming, patient, registered;
     uint32_t phase_failures;
     int64_t phase_retry_us;
@@ -156,6 +157,8 @@ struct co {
     struct gw_err failure;
     bool already_complete, leave;
     int64_t stop_until_us;
+
+    struct gw_peer asker; // who asked for the status last; it is told of the end unasked
 
     struct worker workers[WORKERS_MAX];
     size_t workers_n;
@@ -166,6 +169,7 @@ struct co {
     Gw__Catalog *source_cat, *target_cat;
     char *source_identity;
     struct table *tables;
+    struct table **in_order; // the same, the highest load-order first
     size_t tables_n;
     bool preparing; // DDL of tables, one at a time
     struct flight flights[FLIGHTS_MAX];
@@ -197,6 +201,7 @@ uint64_t co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *do
                  const char *doing, ...) __attribute__((format(printf, 6, 7)));
 void co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64_t epoch);
 void co_receive(struct co *co);
+void co_tell_asker(struct co *co);
 void co_check_leases(struct co *co);
 void co_welcome_all(struct co *co);
 void co_stop_workers(struct co *co);

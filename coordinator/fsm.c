@@ -95,6 +95,7 @@ enter(struct co *co, enum event on, enum phase to)
             event_names[on]);
     co_store_transition(co, "task", phase_names[co->phase], event_names[on], phase_names[to]);
     co->phase = to;
+    co->moves++;
     co->phase_busy = false;
     co->phase_failures = 0;
     co->phase_retry_us = 0;
@@ -102,8 +103,10 @@ enter(struct co *co, enum event on, enum phase to)
     if (to == P_ENDED) {
         co->ended_us = gw_wall_us();
     }
-    if (to == P_LOAD && !co->patient) {
-        // From here on an end that is away is waited for.
+    if (to == P_MAP) {
+        co->patient = true; // both ends were there: one that goes away now is waited for
+    }
+    if (to == P_LOAD && !co->registered) {
         co->patient = co->registered = true;
         co_store_put(co, "running", co->listen);
     }

@@ -30,6 +30,8 @@ static const char help[] =
     "exit codes: 0 all done, 1 some table ended in error, 2 bad usage or configuration,\n"
     "            3 an end cannot be reached, 4 stopped by a signal: the same command goes on\n";
 
+enum { TICK_MS = 50 };
+
 struct options {
     const char *task, *log;
 };
@@ -124,11 +126,14 @@ start(struct co *co, const struct options *o, struct gw_err *err)
 static void
 loop(struct co *co, int signals)
 {
-    int64_t leave_us = 0;
+    pid_t parent = getppid();
+    bool told = false;
+    uint64_t moves = co->moves - 1;
     for (;;) {
         zmq_pollitem_t items[] = {{.socket = co->router, .events = ZMQ_POLLIN},
                                   {.fd = signals, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, 2, 50) < 0 && zmq_errno() != EINTR) {
+        // A state that has just been left may have been what another one waited for.
+        if (zmq_poll(items, 2, co->moves != moves ? 0 : TICK_MS) < 0 && zmq_errno() != EINTR) {
             return;
         }
         if (items[1].revents) {
@@ -142,12 +147,18 @@ loop(struct co *co, int signals)
                 co_event(co, EV_STOP);
             }
         }
+        moves = co->moves;
         co_receive(co);
         co_tick(co);
-        if (co->phase == P_ENDED && !leave_us) {
-            leave_us = gw_now_us();
+        if (co->phase == P_ENDED && !told) {
+            told = true;
+            co_tell_asker(co);
             co_store_put(co, "running", "");
             co_store_status(co);
+        }
+        if (co->hold && getppid() != parent) {
+            gw_warn("who started this process is gone: leaving");
+            return; // and with it the workers, whose answers would be waited for in vain
         }
         if (co->phase == P_ENDED && (!co->hold || co->leave)) {
             return;

@@ -61,6 +61,7 @@ co_table_set(struct co *co, struct table *t, enum table_state s)
     gw_debug("%s: %s -> %s", what, state_names[t->state], state_names[s]);
     co_store_transition(co, what, state_names[t->state], "", state_names[s]);
     t->state = s;
+    co->moves++;
     t->failures = 0;
     t->retry_us = 0;
     if (s == T_DONE || s == T_ERROR) {
@@ -163,6 +164,24 @@ table_init(struct co *co, struct table *t, Gw__TablePlan *plan)
     }
 }
 
+static int
+by_load_order(const void *x, const void *y)
+{
+    const struct table *a = *(struct table *const *)x, *b = *(struct table *const *)y;
+    int32_t oa = a->plan->source->load_order, ob = b->plan->source->load_order;
+    return oa != ob ? (oa < ob) - (oa > ob) : (a > b) - (a < b);
+}
+
+static void
+put_in_order(struct co *co)
+{
+    co->in_order = gw_arena_alloc(&co->arena, (co->tables_n + 1) * sizeof *co->in_order);
+    for (size_t i = 0; i < co->tables_n; i++) {
+        co->in_order[i] = &co->tables[i];
+    }
+    qsort(co->in_order, co->tables_n, sizeof *co->in_order, by_load_order);
+}
+
 void
 co_tables_from_catalogs(struct co *co)
 {
@@ -177,6 +196,7 @@ co_tables_from_catalogs(struct co *co)
         p->data_error = co->task->errors->data_error;
         table_init(co, &co->tables[i], p);
     }
+    put_in_order(co);
     // A table that cannot be loaded is known before anything is changed.
     for (size_t i = 0; co->findings && i < co->findings->n_findings; i++) {
         const Gw__Finding *f = co->findings->findings[i];
@@ -227,6 +247,7 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
         gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", schema_of(t), name_of(t),
                 state_names[t->state], t->done, t->plan->n_chunks);
     }
+    put_in_order(co);
 }
 
 Gw__TargetState *
@@ -784,7 +805,7 @@ co_tables_tick(struct co *co)
     co_flights_tick(co); // rows first: whatever else there is to do uses what they leave idle
     struct worker *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
     for (size_t i = 0; i < co->tables_n && co_running(co); i++) {
-        tick_table(co, &co->tables[i], &idle, now);
+        tick_table(co, co->in_order[i], &idle, now);
     }
     co_flights_tick(co);
 }

@@ -368,6 +368,14 @@ answer_status(struct co *co, const struct gw_peer *peer)
     gw_arena_fini(&a);
 }
 
+void
+co_tell_asker(struct co *co)
+{
+    if (co->asker.len) {
+        answer_status(co, &co->asker);
+    }
+}
+
 static void
 dispatch(struct co *co, const struct gw_peer *peer, const Gw__Control *m)
 {
@@ -378,7 +386,10 @@ dispatch(struct co *co, const struct gw_peer *peer, const Gw__Control *m)
     switch (m->body_case) {
     case GW__CONTROL__BODY_HELLO: take_hello(co, peer, m->hello); break;
     case GW__CONTROL__BODY_HEARTBEAT: take_heartbeat(co, peer, m->heartbeat); break;
-    case GW__CONTROL__BODY_STATUS_REQUEST: answer_status(co, peer); break;
+    case GW__CONTROL__BODY_STATUS_REQUEST:
+        co->asker = *peer;
+        answer_status(co, peer);
+        break;
     case GW__CONTROL__BODY_STOP: co->leave = true; break;
     case GW__CONTROL__BODY_READY:
         if (w) {

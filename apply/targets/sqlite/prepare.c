@@ -102,19 +102,21 @@ run_on_table(struct lite_target *t, const char *verb, const char *name, struct g
     return rc;
 }
 
-// DO_NOTHING keeps rows that were there before the task. Which ones those are is known only if there were none: that is
-// recorded with the first generation, and a later one may then empty the table.
+// DO_NOTHING keeps rows that were there before the task. As long as no row of the task was durable, those are all that there
+// are; afterwards it is known which ones they are only if there were none. So what was there is recorded with
+// the generation that found it.
 static int
 prepare_kept(struct lite_target *t, const Gw__Table *table, uint32_t generation, bool exists,
              struct gw_err *err)
 {
-    int64_t first = 0, empty = 0;
+    int64_t first = 0, empty = 0, untouched = 0;
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
-                           lite_sql(t, "SELECT count(*) = 0, max(name = 'prepared: empty') FROM $steps"
+                           lite_sql(t, "SELECT count(*) = 0, max(name = 'prepared: empty'), max(generation = ?3) FROM $steps"
                                        " WHERE task = ?1 AND table_id = ?2 AND name LIKE 'prepared:%'"),
-                           "ti", t->task->name, (int64_t)table->id);
+                           "tii", t->task->name, (int64_t)table->id, (int64_t)generation);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
+        untouched = sqlite3_column_int(q, 2); // claim has seen that no chunk of this generation is durable
         first = sqlite3_column_int(q, 0);
         empty = sqlite3_column_int(q, 1);
     }
@@ -133,7 +135,7 @@ prepare_kept(struct lite_target *t, const Gw__Table *table, uint32_t generation,
         rc = create(t, table, err);
     } else if (rc == GW_OK && !first && empty) {
         rc = run_on_table(t, "DELETE FROM", table->name, err);
-    } else if (rc == GW_OK && !first && has_rows) {
+    } else if (rc == GW_OK && !first && has_rows && !untouched) {
         gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" has to start over, and held rows before the task",
                    table->name);
         gw_err_hint(err, "TargetTablePrepMode DO_NOTHING keeps them: remove the rows of this task by hand, "
