@@ -6,6 +6,8 @@
 //
 // fsm.c      the task's phases: a table of (phase, event, next phase), and what each phase does
 // tables.c   the table's states, from the plan to its last constraint
+// steps.c    what is made after the rows
+// snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
 // workers.c  hello, leases, jobs and their replies
 // status.c   what people are told;  store.c  the SQLite file
@@ -219,8 +221,28 @@ void co_table_set(struct co *co, struct table *t, enum table_state s);
 void co_table_error(struct co *co, struct table *t, const struct gw_err *err);
 void co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned);
 const char *co_table_state_name(enum table_state s);
-void co_snapshots_tick(struct co *co);
+// What every failure of a table's own job comes to. True if there was one.
+bool co_table_failed(struct co *co, struct table *t, struct gw_err *e);
 Gw__TargetState *co_register_state(struct co *co, struct gw_arena *a);
+static inline const char *
+co_schema(const struct table *t)
+{
+    return t->plan->source->source_schema;
+}
+static inline const char *
+co_name(const struct table *t)
+{
+    return t->plan->source->source_name;
+}
+
+// snapshots.c
+void co_snapshots_tick(struct co *co);
+
+// steps.c
+bool co_send_list_steps(struct co *co, struct table *t);
+// Starts what can be started on idle workers; true when nothing of the phase is left for the table.
+bool co_run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now);
+void co_steps_finished(struct co *co, struct table *t);
 
 // flight.c
 void co_flights_tick(struct co *co);

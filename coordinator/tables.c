@@ -41,23 +41,11 @@ co_table_state_name(enum table_state s)
     return state_names[s];
 }
 
-static const char *
-schema_of(const struct table *t)
-{
-    return t->plan->source->source_schema;
-}
-
-static const char *
-name_of(const struct table *t)
-{
-    return t->plan->source->source_name;
-}
-
 void
 co_table_set(struct co *co, struct table *t, enum table_state s)
 {
     char what[300];
-    snprintf(what, sizeof what, "table %s.%s", schema_of(t), name_of(t));
+    snprintf(what, sizeof what, "table %s.%s", co_schema(t), co_name(t));
     gw_debug("%s: %s -> %s", what, state_names[t->state], state_names[s]);
     co_store_transition(co, what, state_names[t->state], "", state_names[s]);
     t->state = s;
@@ -81,7 +69,7 @@ co_table_error(struct co *co, struct table *t, const struct gw_err *err)
              err->hint);
     t->reason = gw_arena_strdup(&co->arena, reason);
     t->plan->reason = t->reason;
-    gw_log_err(GW_LOG_ERROR, err, "table suspended table=\"%s.%s\"", schema_of(t), name_of(t));
+    gw_log_err(GW_LOG_ERROR, err, "table suspended table=\"%s.%s\"", co_schema(t), co_name(t));
     // Not yet on the target: there is no row to mark.
     co_table_set(co, t, co->registered ? T_MARK_ERROR : T_ERROR);
     t->plan->state = GW__TABLE_STATE__STATE_ERROR;
@@ -126,7 +114,7 @@ static void
 set_limits(struct co *co, struct table *t)
 {
     uint64_t most = co->task->lob->max_bytes;
-    const Gw__TableSettingsRule *rule = gw_mapping_table_settings(co->task, schema_of(t), name_of(t));
+    const Gw__TableSettingsRule *rule = gw_mapping_table_settings(co->task, co_schema(t), co_name(t));
     if (rule && rule->lob_mode == GW__LOB_MODE__LOB_UNLIMITED) {
         most = 0;
     } else if (rule && rule->lob_mode == GW__LOB_MODE__LOB_LIMITED) {
@@ -202,7 +190,7 @@ co_tables_from_catalogs(struct co *co)
         const Gw__Finding *f = co->findings->findings[i];
         for (size_t k = 0; f->severity == GW__SEVERITY__SEVERITY_ERROR && f->table[0] && k < co->tables_n; k++) {
             struct table *t = &co->tables[k];
-            if (strcmp(schema_of(t), f->schema) == 0 && strcmp(name_of(t), f->table) == 0) {
+            if (strcmp(co_schema(t), f->schema) == 0 && strcmp(co_name(t), f->table) == 0) {
                 struct gw_err e = {0};
                 gw_err_set(&e, GW_CONFIG, NULL, "%s", f->message);
                 gw_err_hint(&e, "%s%s%s", f->action, f->sql[0] ? ": " : "", f->sql);
@@ -244,7 +232,7 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
         table_init(co, t, mine->tables[i]);
         t->plan->data_error = co->task->errors->data_error;
         t->state = resume_state(t);
-        gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", schema_of(t), name_of(t),
+        gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t),
                 state_names[t->state], t->done, t->plan->n_chunks);
     }
     put_in_order(co);
@@ -266,107 +254,11 @@ co_register_state(struct co *co, struct gw_arena *a)
     return s;
 }
 
-// ---- snapshots ---------------------------------------------------------------------------------
-
-struct snapshot_ctx {
-    bool joined;
-    char uuid[40];
-};
-
-static void
-snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    struct snapshot_ctx *sc = ctx;
-    w->reserved = false;
-    if (e->cls == GW_OK && reply->body_case == GW__REPLY__BODY_SNAPSHOT) {
-        const Gw__SnapshotOpened *s = reply->snapshot;
-        co_forget_snapshot(w);
-        w->token = strdup(s->token);
-        w->handle = strdup(s->handle);
-        gw_assert(w->token && w->handle);
-        co->shared = co->shared || s->handle[0];
-        if (s->handle[0] && !sc->joined) {
-            gw_info("snapshot token=\"%s\" is the one to join", s->token);
-            free(co->token);
-            co->token = strdup(s->token);
-        }
-        w->failures = 0;
-    } else if (e->cls != GW_AGAIN && strcmp(e->code, GW_CODE_LOST) != 0) {
-        w->failures++;
-        w->retry_us = gw_now_us() + co_backoff_us(co, w->failures);
-        if (e->cls != GW_RETRY) {
-            co_fail(co, 2, e);
-        } else if (!co->patient) {
-            co_fail(co, 3, e);
-        } else {
-            (void)co_recoverable(co, e);
-        }
-    } else if (sc->joined && e->cls == GW_AGAIN) {
-        // Its holder went at the wrong moment. If nobody else has it, the next reader opens a new one.
-        gw_info("worker=%s cannot join the snapshot: %s", w->name, e->message);
-    }
-    free(sc);
-}
-
-// A live reader that has the snapshot to join, other than w.
-static struct worker *
-holder(struct co *co, const struct worker *w)
-{
-    for (size_t i = 0; co->token && i < co->workers_n; i++) {
-        struct worker *h = &co->workers[i];
-        if (h != w && h->alive && h->token && strcmp(h->token, co->token) == 0 && h->handle[0]) {
-            return h;
-        }
-    }
-    return NULL;
-}
-
-static bool
-someone_is_opening(const struct co *co)
-{
-    for (size_t i = 0; i < co->workers_n; i++) {
-        if (co->workers[i].alive && co->workers[i].opening && co->workers[i].job) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// Brings every idle reader into the current snapshot; where that is lost, the first to ask opens the next.
-void
-co_snapshots_tick(struct co *co)
-{
-    for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
-        struct worker *w = &co->workers[i];
-        bool stale = w->token && co->shared && (!co->token || strcmp(w->token, co->token) != 0);
-        if (!co_is_idle(w) || w->stage != GW__STAGE__STAGE_CAPTURE || (w->token && !stale) || w->retry_us > gw_now_us()) {
-            continue;
-        }
-        struct worker *h = holder(co, w);
-        if (!h && someone_is_opening(co)) {
-            continue; // one at a time, so that the others can join it
-        }
-        Gw__OpenSnapshot open = GW__OPEN_SNAPSHOT__INIT;
-        if (h) {
-            open.handle = h->handle;
-            open.token = h->token;
-        }
-        Gw__Command cmd = GW__COMMAND__INIT;
-        cmd.body_case = GW__COMMAND__BODY_OPEN_SNAPSHOT;
-        cmd.open_snapshot = &open;
-        struct snapshot_ctx *sc = calloc(1, sizeof *sc);
-        gw_assert(sc);
-        sc->joined = h != NULL;
-        co_send(co, w, &cmd, snapshot_done, sc, "opens a snapshot");
-        w->opening = h == NULL;
-    }
-}
-
 // ---- one job of a table ------------------------------------------------------------------------
 
 // What every failure of a table's own job comes to. True if there was one.
-static bool
-table_failed(struct co *co, struct table *t, struct gw_err *e)
+bool
+co_table_failed(struct co *co, struct table *t, struct gw_err *e)
 {
     t->busy = false;
     if (e->cls == GW_OK) {
@@ -407,7 +299,7 @@ static void
 planned(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
 {
     struct table *t = ctx;
-    if (table_failed(co, t, e)) {
+    if (co_table_failed(co, t, e)) {
         return;
     }
     if (reply->body_case != GW__REPLY__BODY_PLAN || !reply->plan->n_chunks) {
@@ -442,13 +334,13 @@ send_plan(struct co *co, struct table *t)
     Gw__PlanTable p = GW__PLAN_TABLE__INIT;
     p.table = t->read;
     // Nothing is written by a rule's absence: the pointer is only read.
-    p.rule = (Gw__TableSettingsRule *)(uintptr_t)gw_mapping_table_settings(co->task, schema_of(t), name_of(t));
+    p.rule = (Gw__TableSettingsRule *)(uintptr_t)gw_mapping_table_settings(co->task, co_schema(t), co_name(t));
     p.generation = t->plan->generation + (t->state == T_RESTART);
     p.lanes = (uint32_t)co_alive(co, GW__STAGE__STAGE_CAPTURE);
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_PLAN;
     cmd.plan = &p;
-    co_send(co, w, &cmd, planned, t, "plans %s.%s", schema_of(t), name_of(t));
+    co_send(co, w, &cmd, planned, t, "plans %s.%s", co_schema(t), co_name(t));
     return true;
 }
 
@@ -460,12 +352,12 @@ state_set(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, st
     struct table *t = ctx;
     if (t->state == T_MARK_ERROR && e->cls != GW_OK && e->cls != GW_RETRY && e->cls != GW_AGAIN) {
         // The reason that stands is the first one; it is told in any case.
-        gw_log_err(GW_LOG_WARN, e, "record the suspension of table \"%s.%s\"", schema_of(t), name_of(t));
+        gw_log_err(GW_LOG_WARN, e, "record the suspension of table \"%s.%s\"", co_schema(t), co_name(t));
         t->busy = false;
         co_table_set(co, t, T_ERROR);
         return;
     }
-    if (table_failed(co, t, e)) {
+    if (co_table_failed(co, t, e)) {
         return;
     }
     switch (t->state) {
@@ -505,7 +397,7 @@ send_state(struct co *co, struct table *t)
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_SET_TABLE;
     cmd.set_table = &set;
-    co_send(co, w, &cmd, state_set, t, "records %s.%s", schema_of(t), name_of(t));
+    co_send(co, w, &cmd, state_set, t, "records %s.%s", co_schema(t), co_name(t));
     return true;
 }
 
@@ -516,7 +408,7 @@ prepared(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, str
     (void)reply;
     struct table *t = ctx;
     co->preparing = false;
-    if (!table_failed(co, t, e)) {
+    if (!co_table_failed(co, t, e)) {
         t->plan->state = GW__TABLE_STATE__STATE_LOADING;
         co_table_set(co, t, T_LOADING);
     }
@@ -535,7 +427,7 @@ send_prepare(struct co *co, struct table *t)
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_PREPARE;
     cmd.prepare = &p;
-    co_send(co, w, &cmd, prepared, t, "prepares %s.%s", schema_of(t), name_of(t));
+    co_send(co, w, &cmd, prepared, t, "prepares %s.%s", co_schema(t), co_name(t));
     co->preparing = true;
     return true;
 }
@@ -556,7 +448,7 @@ sequences_read(struct co *co, struct worker *w, void *ctx, const Gw__Reply *repl
 {
     (void)w;
     struct table *t = ctx;
-    if (table_failed(co, t, e)) {
+    if (co_table_failed(co, t, e)) {
         return;
     }
     const Gw__Table *read =
@@ -587,145 +479,8 @@ send_sequences(struct co *co, struct table *t)
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_SEQUENCES;
     cmd.sequences = &s;
-    co_send(co, w, &cmd, sequences_read, t, "reads sequences of %s.%s", schema_of(t), name_of(t));
+    co_send(co, w, &cmd, sequences_read, t, "reads sequences of %s.%s", co_schema(t), co_name(t));
     return true;
-}
-
-// ---- finish steps ------------------------------------------------------------------------------
-
-static void
-steps_listed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    struct table *t = ctx;
-    if (table_failed(co, t, e)) {
-        return;
-    }
-    if (reply->body_case != GW__REPLY__BODY_STEPS) {
-        gw_err_set(e, GW_BUG, NULL, "apply answered without steps");
-        co_fail(co, 1, e);
-        return;
-    }
-    t->steps = gw_pb_dup(&co->arena, reply->steps);
-    t->steps_rt = gw_arena_calloc(&co->arena, t->steps->n_steps + 1, sizeof *t->steps_rt);
-    for (size_t i = 0; i < t->steps->n_steps; i++) {
-        for (size_t k = 0; k < t->plan->n_steps_done; k++) {
-            t->steps_rt[i].done =
-                t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
-        }
-    }
-    co_table_set(co, t, T_KEYS);
-}
-
-static bool
-send_list_steps(struct co *co, struct table *t)
-{
-    struct worker *w = co_idle(co, GW__STAGE__STAGE_APPLY);
-    if (!w) {
-        return false;
-    }
-    Gw__FinishPlan f = GW__FINISH_PLAN__INIT;
-    f.table = t->plan->target;
-    Gw__Command cmd = GW__COMMAND__INIT;
-    cmd.body_case = GW__COMMAND__BODY_FINISH_PLAN;
-    cmd.finish_plan = &f;
-    co_send(co, w, &cmd, steps_listed, t, "lists steps of %s.%s", schema_of(t), name_of(t));
-    return true;
-}
-
-struct step_ctx {
-    struct table *table;
-    size_t step;
-};
-
-static void
-step_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)reply;
-    struct step_ctx sc = *(struct step_ctx *)ctx;
-    free(ctx);
-    struct table *t = sc.table;
-    struct step_rt *rt = &t->steps_rt[sc.step];
-    rt->busy = false;
-    if (strcmp(e->code, GW_CODE_LOST) == 0 || e->cls == GW_AGAIN) {
-        return;
-    }
-    if (e->cls == GW_RETRY) {
-        rt->retry_us = gw_now_us() + co_backoff_us(co, ++rt->failures);
-        (void)co_recoverable(co, e);
-        return;
-    }
-    rt->done = true;
-    if (e->cls == GW_OK) {
-        co->recoverable = 0;
-        co->waiting_for[0] = 0;
-        gw_info("made %s table=\"%s.%s\"", t->steps->steps[sc.step]->name, schema_of(t), name_of(t));
-        return;
-    }
-    // The rows are there, this object is not. The table's other objects are still made.
-    rt->done = true;
-    gw_log_err(GW_LOG_ERROR, e, "table \"%s.%s\"", schema_of(t), name_of(t));
-    char text[1800];
-    snprintf(text, sizeof text, "%s%s%s%s%s", t->reason ? t->reason : "", t->reason ? "; " : "", e->message,
-             e->detail[0] ? ": " : "", e->detail);
-    t->reason = gw_arena_strdup(&co->arena, text);
-}
-
-static void
-send_step(struct co *co, struct worker *w, struct table *t, size_t step)
-{
-    struct step_ctx *sc = malloc(sizeof *sc);
-    gw_assert(sc);
-    *sc = (struct step_ctx){t, step};
-    Gw__FinishStep f = GW__FINISH_STEP__INIT;
-    f.table = t->plan->target;
-    f.step = t->steps->steps[step];
-    f.generation = t->plan->generation;
-    Gw__Command cmd = GW__COMMAND__INIT;
-    cmd.body_case = GW__COMMAND__BODY_FINISH_STEP;
-    cmd.finish_step = &f;
-    t->steps_rt[step].busy = true;
-    co_send(co, w, &cmd, step_done, sc, "makes %s", f.step->name);
-}
-
-static const Gw__StepPhase phase_of[T_STATES] = {
-    [T_KEYS] = GW__STEP_PHASE__STEP_KEYS,
-    [T_CONSTRAINTS] = GW__STEP_PHASE__STEP_CONSTRAINTS,
-    [T_SEQUENCES] = GW__STEP_PHASE__STEP_SEQUENCES,
-};
-
-// True when nothing of the phase is left for the table.
-static bool
-run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now)
-{
-    bool all = true;
-    for (size_t i = 0; i < t->steps->n_steps; i++) {
-        struct step_rt *rt = &t->steps_rt[i];
-        if (t->steps->steps[i]->phase != phase_of[t->state] || rt->done) {
-            continue;
-        }
-        all = false;
-        if (!rt->busy && rt->retry_us <= now && *idle) {
-            send_step(co, *idle, t, i);
-            *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
-        }
-    }
-    return all;
-}
-
-static void
-steps_finished(struct co *co, struct table *t)
-{
-    if (t->state != T_SEQUENCES) {
-        co_table_set(co, t, t->state == T_KEYS ? T_CONSTRAINTS : T_SEQUENCES);
-    } else if (t->reason) {
-        struct gw_err e = {0};
-        gw_err_set(&e, GW_DATA, NULL, "the rows are loaded, but not everything could be made: %s", t->reason);
-        co_table_error(co, t, &e);
-    } else {
-        co_table_set(co, t, T_MARK_DONE);
-    }
 }
 
 // ---- the tick ----------------------------------------------------------------------------------
@@ -733,7 +488,7 @@ steps_finished(struct co *co, struct table *t)
 static bool (*const send_for[T_STATES])(struct co *co, struct table *t) = {
     [T_UNPLANNED] = send_plan,      [T_RESTART] = send_plan,    [T_REPLACE] = send_state,
     [T_PLANNED] = send_prepare,     [T_MARK_LOADED] = send_state, [T_SEQUENCES_READ] = send_sequences,
-    [T_STEPS] = send_list_steps,    [T_MARK_DONE] = send_state, [T_MARK_ERROR] = send_state,
+    [T_STEPS] = co_send_list_steps,    [T_MARK_DONE] = send_state, [T_MARK_ERROR] = send_state,
 };
 
 bool
@@ -761,8 +516,8 @@ check_snapshot(struct co *co, struct table *t)
     }
     bool current = !co->shared || !co->token || strcmp(co->token, t->token) == 0;
     if ((!could_live || !current) && t->done < t->plan->n_chunks) {
-        gw_warn("table starts over: its snapshot is lost table=\"%s.%s\" chunks=%u/%zu", schema_of(t),
-                name_of(t), t->done, t->plan->n_chunks);
+        gw_warn("table starts over: its snapshot is lost table=\"%s.%s\" chunks=%u/%zu", co_schema(t),
+                co_name(t), t->done, t->plan->n_chunks);
         co_table_set(co, t, T_RESTART);
     }
 }
@@ -792,8 +547,8 @@ tick_table(struct co *co, struct table *t, struct worker **idle, int64_t now)
         *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
     } else if (t->steps && (t->state == T_KEYS || (t->state == T_CONSTRAINTS && co->phase >= P_CONSTRAINTS) ||
                             (t->state == T_SEQUENCES && co->phase >= P_SEQUENCES))) {
-        if (run_steps(co, t, idle, now)) {
-            steps_finished(co, t);
+        if (co_run_steps(co, t, idle, now)) {
+            co_steps_finished(co, t);
         }
     }
 }

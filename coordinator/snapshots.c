@@ -1,0 +1,104 @@
+// Which snapshot the readers are in.
+//
+// The first idle reader opens one; where it can be shared, every other joins it by the handle of any reader that lives,
+// and proves by its token that it sees the same point. When no reader has it any more, it is lost, and the next is opened.
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "coordinator/co.h"
+
+struct snapshot_ctx {
+    bool joined;
+    char uuid[40];
+};
+
+static void
+snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    struct snapshot_ctx *sc = ctx;
+    w->reserved = false;
+    if (e->cls == GW_OK && reply->body_case == GW__REPLY__BODY_SNAPSHOT) {
+        const Gw__SnapshotOpened *s = reply->snapshot;
+        co_forget_snapshot(w);
+        w->token = strdup(s->token);
+        w->handle = strdup(s->handle);
+        gw_assert(w->token && w->handle);
+        co->shared = co->shared || s->handle[0];
+        if (s->handle[0] && !sc->joined) {
+            gw_info("snapshot token=\"%s\" is the one to join", s->token);
+            free(co->token);
+            co->token = strdup(s->token);
+        }
+        w->failures = 0;
+    } else if (e->cls != GW_AGAIN && strcmp(e->code, GW_CODE_LOST) != 0) {
+        w->failures++;
+        w->retry_us = gw_now_us() + co_backoff_us(co, w->failures);
+        if (e->cls != GW_RETRY) {
+            co_fail(co, 2, e);
+        } else if (!co->patient) {
+            co_fail(co, 3, e);
+        } else {
+            (void)co_recoverable(co, e);
+        }
+    } else if (sc->joined && e->cls == GW_AGAIN) {
+        // Its holder went at the wrong moment. If nobody else has it, the next reader opens a new one.
+        gw_info("worker=%s cannot join the snapshot: %s", w->name, e->message);
+    }
+    free(sc);
+}
+
+// A live reader that has the snapshot to join, other than w.
+static struct worker *
+holder(struct co *co, const struct worker *w)
+{
+    for (size_t i = 0; co->token && i < co->workers_n; i++) {
+        struct worker *h = &co->workers[i];
+        if (h != w && h->alive && h->token && strcmp(h->token, co->token) == 0 && h->handle[0]) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+static bool
+someone_is_opening(const struct co *co)
+{
+    for (size_t i = 0; i < co->workers_n; i++) {
+        if (co->workers[i].alive && co->workers[i].opening && co->workers[i].job) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Brings every idle reader into the current snapshot; where that is lost, the first to ask opens the next.
+void
+co_snapshots_tick(struct co *co)
+{
+    for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
+        struct worker *w = &co->workers[i];
+        bool stale = w->token && co->shared && (!co->token || strcmp(w->token, co->token) != 0);
+        if (!co_is_idle(w) || w->stage != GW__STAGE__STAGE_CAPTURE || (w->token && !stale) || w->retry_us > gw_now_us()) {
+            continue;
+        }
+        struct worker *h = holder(co, w);
+        if (!h && someone_is_opening(co)) {
+            continue; // one at a time, so that the others can join it
+        }
+        Gw__OpenSnapshot open = GW__OPEN_SNAPSHOT__INIT;
+        if (h) {
+            open.handle = h->handle;
+            open.token = h->token;
+        }
+        Gw__Command cmd = GW__COMMAND__INIT;
+        cmd.body_case = GW__COMMAND__BODY_OPEN_SNAPSHOT;
+        cmd.open_snapshot = &open;
+        struct snapshot_ctx *sc = calloc(1, sizeof *sc);
+        gw_assert(sc);
+        sc->joined = h != NULL;
+        co_send(co, w, &cmd, snapshot_done, sc, "opens a snapshot");
+        w->opening = h == NULL;
+    }
+}
