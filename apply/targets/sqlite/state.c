@@ -318,6 +318,14 @@ set_table(struct lite_target *t, const Gw__SetTable *set, struct gw_err *err)
                          lite_sql(t, "DELETE FROM $chunks WHERE task = ?1 AND table_id = ?2"), "ti",
                          t->task->name, (int64_t)set->table_id);
     }
+    if (rc == GW_OK) { // what the old chunks refused is void
+        rc = gw_lite_run(t->db, err,
+                         lite_sql(t, "DELETE FROM $exceptions WHERE task = ?1 AND"
+                                     " (source_schema, source_table, target_schema, target_table) ="
+                                     " (SELECT source_schema, source_table, target_schema, target_table"
+                                     " FROM $tables WHERE task = ?1 AND table_id = ?2)"),
+                         "ti", t->task->name, (int64_t)set->table_id);
+    }
     return rc == GW_OK ? insert_chunks(t, set->table_id, set->generation, set->chunks, set->n_chunks, err)
                        : rc;
 }

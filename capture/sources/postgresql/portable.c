@@ -164,6 +164,26 @@ membership(struct reader *r, const char *word)
     }
 }
 
+// '-5'::integer is how PostgreSQL prints a negative number.
+static bool
+put_number(struct reader *r, const struct token *t)
+{
+    static const char *const numbers[] = {"integer", "bigint", "smallint", "numeric", "double", NULL};
+    const char *digits = t->at + 1;
+    size_t n = t->len - 2;
+    bool plain = t->kind == T_TEXT && t->len > 2 && is(r, "::") && n == strspn(digits, "-0123456789.");
+    const char *p = r->p;
+    struct token type = scan(&p);
+    for (size_t i = 0; plain && numbers[i]; i++) {
+        if (type.len == strlen(numbers[i]) && strncmp(type.at, numbers[i], type.len) == 0) {
+            struct token number = {T_NUMBER, digits, n};
+            put(r, &number);
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 is_column(const struct reader *r)
 {
@@ -204,8 +224,11 @@ operand(struct reader *r)
         r->bad = true;
         return;
     }
-    put(r, &r->t);
+    struct token value = r->t;
     next(r);
+    if (!put_number(r, &value)) {
+        put(r, &value);
+    }
     if (is(r, "(")) { // a function that has a column's name
         r->bad = true;
     }

@@ -103,7 +103,9 @@ prepare_rows(struct lite_source *s, const Gw__Table *t, const Gw__Chunk *c, stru
             gw_buf_puts(&sql, s->columns_n ? ", " : "");
             gw_lite_ident(&sql, col->name);
             s->columns[s->columns_n++] =
-                (struct lite_column){.kind = col->type->kind, .is_unsigned = col->type->is_unsigned};
+                (struct lite_column){.kind = col->type->kind,
+                                     .is_unsigned = col->type->is_unsigned,
+                                     .keeps_text = gw_lite_affinity(col->type->native) == GW_LITE_TEXT};
         }
     }
     gw_buf_puts(&sql, s->columns_n ? " FROM " : "NULL FROM ");

@@ -30,6 +30,7 @@ struct lite_source {
 struct lite_column {
     Gw__Kind kind;
     bool is_unsigned;
+    bool keeps_text; // TEXT affinity: a number in it is text
 };
 
 // What the CREATE text says and no pragma does.

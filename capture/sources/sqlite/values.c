@@ -165,7 +165,8 @@ text_fits(const struct lite_column *c, const char *p, size_t n)
         return !gw_lite_parse_real(p, n, &real) && !is_infinity(p, n) &&
                is_utf8((const unsigned char *)p, n);
     case GW__KIND__KIND_NUMERIC:
-        return is_decimal(p, n) || is_nan(p, n) || is_infinity(p, n);
+        // Elsewhere Infinity is a float.
+        return is_decimal(p, n) || is_nan(p, n) || (c->keeps_text && is_infinity(p, n));
     case GW__KIND__KIND_FLOAT64: return is_nan(p, n);
     case GW__KIND__KIND_INT64:
         // The upper half of 64 bits, which SQLite's integers cannot hold.

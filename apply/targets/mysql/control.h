@@ -1,0 +1,30 @@
+// The control tables: whether they are there, making them, and reading or writing what they hold.
+#ifndef GW_TARGET_MYT_CONTROL_H
+#define GW_TARGET_MYT_CONTROL_H
+
+#include "myt.h"
+
+extern const char *const myt_control_tables[]; // ends with NULL
+
+int myt_control_exists(struct myt *t, const char *table, bool *ret, struct gw_err *err);
+int myt_schema_exists(struct myt *t, const char *schema, bool *ret, struct gw_err *err);
+// Commits implicitly.
+int myt_schema_make(struct myt *t, const char *schema, struct gw_err *err);
+int myt_control_make(struct myt *t, struct gw_err *err);
+// One maker at a time of what tables share; RETRY if the lock is not had in a minute. Released by myt_unlock_ddl.
+int myt_lock_ddl(struct myt *t, struct gw_err *err);
+void myt_unlock_ddl(struct myt *t);
+
+struct myt_table_row {
+    uint32_t generation;
+    Gw__TableState state;
+    enum myt_made made;
+    bool had_rows;
+    bool durable; // a chunk of that generation is done
+};
+// The row of a table, locked until the end of the transaction. FENCED if there is none.
+int myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, struct gw_err *err);
+int myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
+                    enum myt_made made, struct gw_err *err);
+
+#endif

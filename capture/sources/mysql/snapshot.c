@@ -1,0 +1,155 @@
+// A snapshot is a REPEATABLE READ transaction with a read view; its token names the point in time.
+//
+// Sessions of MySQL and MariaDB cannot share a view. MariaDB with a binary log says of a consistent snapshot which commit is the last
+// that it sees (binlog_snapshot_file, binlog_snapshot_position): two sessions that saw the same see the same rows. That answer is wrong
+// now and then while other sessions ask for their status, so that it is asked nine times and the majority believed. It says
+// nothing of changes that are not in the log: where a filter or a replica without log_slave_updates makes such changes, and
+// everywhere else, the token is unique. (A session with sql_log_bin = 0 hides its changes from everybody.)
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "capture/sources/mysql/mysql_source.h"
+#include "common/clock.h"
+
+enum { ASKED = 9, TRIES = 5 };
+
+void
+my_snapshot_end(struct my_source *s)
+{
+    if (s->in_snapshot) {
+        struct gw_err ignored = {0};
+        (void)gw_my_exec(s->db, &ignored, "ROLLBACK"); // START TRANSACTION would do it too
+        s->in_snapshot = false;
+    }
+}
+
+// "" where the server has none.
+static int
+ask_position(struct my_source *s, char *ret, size_t size, struct gw_err *err)
+{
+    MY_RES res = NULL;
+    int r = gw_my_query(s->db, &res, "SHOW SESSION STATUS LIKE 'binlog\\_snapshot\\_%'", err);
+    if (r != GW_OK) {
+        return r;
+    }
+    char file[300] = "", position[40] = "";
+    for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
+        if (strcasecmp(row[0], "binlog_snapshot_file") == 0) {
+            snprintf(file, sizeof file, "%s", row[1] ? row[1] : "");
+        } else if (strcasecmp(row[0], "binlog_snapshot_position") == 0) {
+            snprintf(position, sizeof position, "%s", row[1] ? row[1] : "");
+        }
+    }
+    ret[0] = 0;
+    if (file[0] && position[0]) {
+        snprintf(ret, size, "%s:%s", file, position);
+    }
+    return GW_OK;
+}
+
+// What more than half of the answers say; "" if there is no such answer.
+static int
+majority(struct my_source *s, char *ret, size_t size, struct gw_err *err)
+{
+    char answers[ASKED][360];
+    for (int i = 0; i < ASKED; i++) {
+        int r = ask_position(s, answers[i], sizeof answers[i], err);
+        if (r != GW_OK) {
+            return r;
+        }
+    }
+    ret[0] = 0;
+    for (int i = 0; i < ASKED; i++) {
+        int same = 0;
+        for (int k = 0; k < ASKED; k++) {
+            same += strcmp(answers[i], answers[k]) == 0;
+        }
+        if (same > ASKED / 2) {
+            snprintf(ret, size, "%s", answers[i]);
+            return GW_OK;
+        }
+    }
+    return GW_OK;
+}
+
+// Does every change stand in the binary log, as far as can be seen from here?
+static int
+all_logged(struct my_source *s, bool *ret, struct gw_err *err)
+{
+    MY_RES res = NULL;
+    MY_RES status = NULL;
+    *ret = false;
+    if (!s->server.mariadb) {
+        return GW_OK;
+    }
+    int r = gw_my_query(s->db, &res, "SELECT @@log_bin, @@log_slave_updates", err);
+    r = r == GW_OK ? gw_my_query(s->db, &status, "SHOW GLOBAL STATUS LIKE 'Slaves_running'", err) : r;
+    if (r != GW_OK) {
+        return r;
+    }
+    MYSQL_ROW log = mysql_fetch_row(res), slaves = mysql_fetch_row(status);
+    bool on = log && log[0] && atoi(log[0]) == 1;
+    bool replica = !slaves || !slaves[1] || atoi(slaves[1]) != 0;
+    *ret = on && (!replica || (log[1] && atoi(log[1]) == 1));
+    if (!*ret) {
+        return GW_OK;
+    }
+    // Filters: who may not ask cannot prove it.
+    MY_RES master = NULL;
+    struct gw_err refused = {0};
+    r = gw_my_query(s->db, &master, "SHOW MASTER STATUS", &refused);
+    if (r == GW_CONFIG) {
+        *ret = false;
+        return GW_OK;
+    }
+    if (r != GW_OK) {
+        *err = refused;
+        return r;
+    }
+    MYSQL_ROW m = mysql_fetch_row(master);
+    *ret = m && mysql_num_fields(master) >= 4 && (!m[2] || !m[2][0]) && (!m[3] || !m[3][0]);
+    return GW_OK;
+}
+
+static int
+begin(struct my_source *s, struct gw_err *err)
+{
+    int r = gw_my_exec(s->db, err, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+    s->in_snapshot = r == GW_OK;
+    return r;
+}
+
+int
+my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                  struct gw_err *err)
+{
+    struct my_source *s = self;
+    if (handle && handle[0]) {
+        return gw_err_set(err, GW_AGAIN, NULL, "MySQL cannot join the snapshot of another session");
+    }
+    gw_assert(!s->rows);
+    my_snapshot_end(s);
+    bool logged = false;
+    char position[360] = "";
+    int r = all_logged(s, &logged, err);
+    for (int i = 0; i < TRIES && r == GW_OK && !position[0]; i++) {
+        r = begin(s, err);
+        if (r == GW_OK && logged) {
+            r = majority(s, position, sizeof position, err);
+        } else {
+            break;
+        }
+    }
+    if (r != GW_OK) {
+        return gw_err_wrap(err, "begin snapshot");
+    }
+    static unsigned count;
+    *ret_token = position[0] ? gw_arena_printf(a, "binlog:%s", position)
+                             : gw_arena_printf(a, "once:%lld:%d:%lu:%u", (long long)gw_wall_us(), (int)getpid(),
+                                               mysql_thread_id(s->db), ++count);
+    *ret_handle = gw_arena_strdup(a, "");
+    return GW_OK;
+}
