@@ -106,6 +106,32 @@ map_columns(const Gw__Task *task, struct gw_arena *a, Gw__Catalog *cat, Gw__Tabl
     }
 }
 
+// What only an equal engine has: said, and not handed to a target that would make something else of it.
+static void
+drop_foreign_objects(struct gw_arena *a, Gw__Catalog *cat, Gw__Table *t, const char *target_engine)
+{
+    if (strcmp(t->engine, target_engine) == 0) {
+        return;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_indexes; i++) {
+        const Gw__Index *x = t->indexes[i];
+        if (x->is_constraint && !x->is_unique) {
+            add_finding(a, cat, GW__SEVERITY__SEVERITY_WARNING, t, x->name,
+                        gw_arena_printf(a, "exclusion constraint (%s) has no counterpart", x->native_ddl),
+                        gw_arena_strdup(a, "it is not made"));
+        } else {
+            t->indexes[kept++] = t->indexes[i];
+        }
+    }
+    t->n_indexes = kept;
+    if (t->n_partitions || t->partition_by[0]) {
+        add_finding(a, cat, GW__SEVERITY__SEVERITY_INFO, t, "",
+                    gw_arena_printf(a, "the table is partitioned (%s)", t->partition_by),
+                    gw_arena_strdup(a, "one plain table is made and holds the rows of all partitions"));
+    }
+}
+
 static const char *
 target_schema(const Gw__Task *task, const Gw__Table *t)
 {
@@ -171,6 +197,7 @@ gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a,
         map_references(task, src, t);
         t->schema = gw_arena_strdup(a, target_schema(task, t));
         map_columns(task, a, cat, t, task->target->engine);
+        drop_foreign_objects(a, cat, t, task->target->engine);
     }
     find_clashes(a, cat);
     *ret = cat;

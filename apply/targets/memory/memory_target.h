@@ -29,7 +29,7 @@ enum { MEMORY_PATH = 3072 };
 enum { MEMORY_PREPARED = 1 };
 
 struct memory_log {
-    int dir;    // of the task's log folder; stays with this very folder, whatever is put in its place. -1 = none
+    int dir; // of the task's log folder; stays with this very folder, whatever is put in its place. -1 = none
     uint64_t n; // records read
     bool dropped;
     struct gw_arena arena;
@@ -40,34 +40,39 @@ struct memory_target {
     const Gw__Task *task; // borrowed
     const char *owner;    // borrowed
     bool open;
-    char dir[1024], control[MEMORY_PATH], path[MEMORY_PATH]; // of the target, its control folder, the task's log
+    char dir[1024], control[MEMORY_PATH],
+        path[MEMORY_PATH]; // of the target, its control folder, the task's log
     char refuse[128];
     struct memory_log log;
 
     // The chunk that is being loaded.
     bool loading, careful;
-    Gw__Chunk chunk; // table_id, generation, no, epoch
+    Gw__Chunk chunk;        // table_id, generation, no, epoch
     const Gw__Table *table; // borrowed until the load ends
     size_t fields;
     uint64_t written;
     char rows_path[MEMORY_PATH]; // … .refused has the suffix
-    FILE *rows, *refused; // refused is made with its first row
+    FILE *rows, *refused;        // refused is made with its first row
 };
 
-int memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size, struct gw_err *err);
+int memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size,
+                      struct gw_err *err);
 // load.c
-int memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
-                      uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+int memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
+                      bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int memory_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
 int memory_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
-int memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
+int memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
+                       struct gw_err *err);
 int memory_load_abort(void *self, struct gw_err *err);
 
 // files.c
 void memory_escape(struct gw_buf *out, const char *name); // all but letters, digits, - and _ as %XX
-int memory_write_file(const char *path, const void *p, size_t n, struct gw_err *err); // synced; replaces
-int memory_make_dir(const char *path, struct gw_err *err);                            // legal if it is there
-int memory_remove_dir(const char *path, struct gw_err *err); // and the files in it; legal if it is not there
+int memory_write_file(const char *path, const void *p, size_t n,
+                      struct gw_err *err);                 // synced; replaces
+int memory_make_dir(const char *path, struct gw_err *err); // legal if it is there
+int memory_remove_dir(const char *path,
+                      struct gw_err *err); // and the files in it; legal if it is not there
 int memory_sync_dir(const char *path, struct gw_err *err);
 
 // Opens the task's log as it is now and folds it; state stays NULL if there is none.
@@ -78,7 +83,8 @@ int memory_log_create(struct memory_target *t, const Gw__Command *first, struct 
 // Appends a record if it is legal behind all that is there (see legal), and folds it. GW_END: a claim of a chunk that is
 // done. The epoch of a claim is filled in.
 int memory_log_append(struct memory_target *t, Gw__Command *record, struct gw_err *err);
-Gw__TablePlan *memory_log_table(const struct memory_target *t, uint32_t id);          // NULL = none
-Gw__Chunk *memory_log_chunk(const struct memory_target *t, uint32_t table_id, uint32_t generation, uint32_t no);
+Gw__TablePlan *memory_log_table(const struct memory_target *t, uint32_t id); // NULL = none
+Gw__Chunk *memory_log_chunk(const struct memory_target *t, uint32_t table_id, uint32_t generation,
+                            uint32_t no);
 
 #endif

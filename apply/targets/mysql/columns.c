@@ -157,13 +157,17 @@ type_fit(const char *need_text, const char *have_text, const char **why)
         *why = "longer values are refused"; // dates, numbers, uuids: their text
         return REFUSES;
     }
+    if (strcmp(have.base, "enum") == 0 && (txt_need || strcmp(need.base, "enum") == 0)) {
+        *why = "labels that it does not have are refused";
+        return strcasecmp(need_text, have_text) == 0 ? FITS : REFUSES;
+    }
     if (rank_of(need.base, times) >= 0 && rank_of(have.base, times) >= 0) {
         *why = "values that it cannot hold are refused"; // fractions and times of day are looked at row by row
         return strcmp(need.base, have.base) == 0 && have.n >= need.n ? FITS : REFUSES;
     }
     if (strcmp(need.base, have.base) == 0) {
         *why = "values that it cannot hold are refused";
-        if (strcmp(need.base, "enum") == 0 || strcmp(need.base, "time") == 0) {
+        if (strcmp(need.base, "time") == 0) {
             return strcasecmp(need_text, have_text) == 0 ? FITS : REFUSES; // looked at row by row
         }
         if (strcmp(need.base, "set") == 0 || strcmp(need.base, "bit") == 0) {

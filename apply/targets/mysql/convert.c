@@ -4,7 +4,7 @@
 // these become the bytes. The statement says CHARACTER SET binary: bytes go into a column as they are, and bytea, bits
 // and booleans are decoded here. LOCAL makes LOAD DATA turn errors into warnings, which the caller counts; what the server
 // alters without so much as a warning (a fraction of a second beyond the column's, a number that is taken for the
-// position of an enumeration's label, a time of day in a date) is refused here.
+// position of an enumeration's label, a time of day in a date, a fraction in an integer) is refused here.
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,6 +16,7 @@ enum op {
     OP_HEX,   // \x…, into bytes
     OP_BOOL,  // t, f, into 1, 0
     OP_BOOL_BIT,
+    OP_INTEGER, // a number that may have a fraction, which the server would round
     OP_BITS,  // 0101, into bytes, right-aligned
     OP_DATE,  // a date, or a timestamp into a date
     OP_STAMP, // with a date
@@ -66,8 +67,16 @@ is_bytes(const char *type)
 static bool
 is_integer(const char *type)
 {
-    static const char *const words[] = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", NULL};
+    static const char *const words[] = {"tinyint", "smallint", "mediumint", "int", "bigint", NULL};
     return one_of(type, words);
+}
+
+// Whether the values are integers by the source's own typing, and so need no look.
+static bool
+surely_integer(const Gw__Table *t, const Gw__Type *type)
+{
+    bool typed = strcmp(t->engine, "postgresql") == 0 || strcmp(t->engine, "mysql") == 0;
+    return typed && type->kind >= GW__KIND__KIND_INT8 && type->kind <= GW__KIND__KIND_INT64;
 }
 
 bool
@@ -125,7 +134,7 @@ choose(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, const struct
     o->op = OP_PLAIN;
     o->name = c->name;
     bool stamp = strcasecmp(type, "timestamp") == 0 && h->not_null;
-    o->filled = (h->counts || stamp) && !c->not_null && !myt_in_pk(t, c->name);
+    o->filled = h->counts || stamp;
     o->fraction = h->fraction;
     switch (c->type->kind) {
     case GW__KIND__KIND_BINARY:
@@ -133,7 +142,7 @@ choose(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, const struct
     case GW__KIND__KIND_BLOB:
     case GW__KIND__KIND_GEOMETRY: o->op = is_bytes(type) ? OP_HEX : OP_PLAIN; break;
     case GW__KIND__KIND_BOOL:
-        o->op = is_integer(type) ? OP_BOOL : strcasecmp(type, "bit") == 0 ? OP_BOOL_BIT : OP_PLAIN;
+        o->op = is_integer(type) || strcasecmp(type, "decimal") == 0 ? OP_BOOL : strcasecmp(type, "bit") == 0 ? OP_BOOL_BIT : OP_PLAIN;
         break;
     case GW__KIND__KIND_BIT:
     case GW__KIND__KIND_VARBIT: o->op = strcasecmp(type, "bit") == 0 ? OP_BITS : OP_PLAIN; break;
@@ -147,6 +156,8 @@ choose(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, const struct
         if (strcasecmp(type, "enum") == 0) {
             o->op = OP_LABEL;
             parse_labels(a, o, h->column_type);
+        } else if (is_integer(type)) {
+            o->op = surely_integer(t, c->type) ? OP_PLAIN : OP_INTEGER;
         } else {
             o->op = strcasecmp(type, "time") == 0 ? OP_TIME : date_op(type);
         }
@@ -171,7 +182,8 @@ myt_conv_make(struct gw_arena *a, const Gw__Table *t, const struct myt_have *hav
                 choose(a, t, c, h, o);
             }
         }
-        v->any = v->any || o->op != OP_PLAIN || o->filled;
+        bool nulls = !c->not_null && !myt_in_pk(t, c->name);
+        v->any = v->any || o->op != OP_PLAIN || (o->filled && nulls);
     }
     return v;
 }
@@ -380,6 +392,25 @@ put_bool(struct gw_buf *out, const struct value *x)
 }
 
 static int
+put_integer(struct gw_buf *out, const struct value *x)
+{
+    size_t i = x->len > 0 && (x->at[0] == '-' || x->at[0] == '+'), first = i;
+    while (i < x->len && is_digit(x->at[i])) {
+        i++;
+    }
+    size_t end = i;
+    if (i < x->len && x->at[i] == '.') {
+        for (i++; i < x->len && x->at[i] == '0'; i++) {
+        }
+    }
+    if (end == first || i < x->len) {
+        return refuse(x, "not an integer");
+    }
+    gw_buf_put(out, x->at, end);
+    return GW_OK;
+}
+
+static int
 put_value(struct gw_buf *out, const struct value *x)
 {
     if (x->len == 2 && x->at[0] == '\\' && x->at[1] == 'N') {
@@ -394,6 +425,7 @@ put_value(struct gw_buf *out, const struct value *x)
     case OP_BOOL:
     case OP_BOOL_BIT: return put_bool(out, x);
     case OP_BITS: return put_bits(out, x);
+    case OP_INTEGER: return put_integer(out, x);
     case OP_DATE:
     case OP_STAMP: return put_date(out, x);
     case OP_TIME:

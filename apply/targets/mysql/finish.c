@@ -360,7 +360,8 @@ make_check(struct job *j, struct gw_err *err)
 
 // ---- AUTO_INCREMENT
 
-// The greatest of what the source would hand out next, of what is behind the last row, and of what the table is at.
+// The greatest of what the source would hand out next and of what is behind the last row; in a table that had rows of others
+// also of what it is at. Not in ours: a refused row, or one that was rolled back, may have moved that to the end.
 static int
 make_sequence(struct job *j, struct gw_err *err)
 {
@@ -391,7 +392,7 @@ make_sequence(struct job *j, struct gw_err *err)
                      : rc;
     uint64_t next = c->sequence_next > 0 ? (uint64_t)c->sequence_next : 1;
     next = last < UINT64_MAX && last + 1 > next ? last + 1 : next;
-    if (rc == GW_OK && next > at) {
+    if (rc == GW_OK && (next > at || j->made != MYT_MADE_ROWS)) {
         rc = myt_run(j->t, err, "ALTER TABLE $i.$i AUTO_INCREMENT = $u", myt_schema(j->t, j->table), j->table->name,
                      next);
     }

@@ -42,12 +42,17 @@ find_referrer(struct myt *t, const Gw__Table *table, struct relation *rel, struc
     myt_where_table(&where, t, "k.REFERENCED_TABLE_SCHEMA", myt_schema(t, table), "k.REFERENCED_TABLE_NAME",
                     table->name);
     MYT_RES r = NULL;
+    // information_schema has a collation of its own.
+    const char *same = t->fold_names ? "LOWER(x.target_schema) = LOWER(CONVERT(k.TABLE_SCHEMA USING utf8mb4))"
+                                       " COLLATE utf8mb4_bin AND LOWER(x.target_table) ="
+                                       " LOWER(CONVERT(k.TABLE_NAME USING utf8mb4)) COLLATE utf8mb4_bin"
+                                     : "x.target_schema = CONVERT(k.TABLE_SCHEMA USING utf8mb4) COLLATE utf8mb4_bin"
+                                       " AND x.target_table = CONVERT(k.TABLE_NAME USING utf8mb4) COLLATE utf8mb4_bin";
     int rc = myt_query(t, &r, err,
                        "SELECT DISTINCT k.TABLE_SCHEMA, k.TABLE_NAME, EXISTS (SELECT 1 FROM $c.tables x WHERE"
-                       " x.task = $l AND x.target_schema = k.TABLE_SCHEMA AND x.target_table = k.TABLE_NAME)"
-                       " FROM information_schema.KEY_COLUMN_USAGE k WHERE $s AND NOT (k.TABLE_SCHEMA = $l"
+                       " x.task = $l AND $s) FROM information_schema.KEY_COLUMN_USAGE k WHERE $s AND NOT (k.TABLE_SCHEMA = $l"
                        " AND k.TABLE_NAME = $l) ORDER BY 3, 1, 2",
-                       t->task->name, where.data, myt_schema(t, table), table->name);
+                       t->task->name, same, where.data, myt_schema(t, table), table->name);
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     if (row) {
         rel->referenced = true;

@@ -35,7 +35,7 @@ myt_vput(const struct myt *t, struct gw_buf *sql, const char *fmt, va_list ap)
         case 'u': gw_buf_printf(sql, "%llu", (unsigned long long)va_arg(ap, uint64_t)); break;
         case 'd': gw_buf_printf(sql, "%lld", (long long)va_arg(ap, int64_t)); break;
         case 'c': gw_buf_puts(sql, t->ctl); break;
-        default: gw_assert(!"a mark that does not exist");
+        default: gw_assert_failed("a known mark", __FILE__, __LINE__);
         }
     }
 }

@@ -75,9 +75,12 @@ static int
 find_grantee(struct myt *t, struct myt_findings *f, struct grantee *ret, struct gw_err *err)
 {
     MYT_RES r = NULL;
+    bool roles = t->server.mariadb || t->server.version >= 80000;
+    // The last @ divides: a user's name may hold one.
     int rc = myt_query(t, &r, err,
-                       "SELECT CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''',"
-                       " SUBSTRING_INDEX(CURRENT_USER(), '@', -1), ''''), CURRENT_ROLE()");
+                       "SELECT CONCAT(QUOTE(LEFT(u, CHAR_LENGTH(u) - CHAR_LENGTH(h) - 1)), '@', QUOTE(h)), $s"
+                       " FROM (SELECT CURRENT_USER() AS u, SUBSTRING_INDEX(CURRENT_USER(), '@', -1) AS h) x",
+                       roles ? "CURRENT_ROLE()" : "NULL");
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     if (row) {
         ret->name = gw_arena_strdup(f->a, myt_text(row, 0));

@@ -225,11 +225,46 @@ lite_key_kept(const Gw__ForeignKey *fk, const struct lite_parents *parents)
     return false;
 }
 
+static bool
+is_word_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static bool
+mentions(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = text; (p = strstr(p, word)); p += n) {
+        if ((p == text || !is_word_char(p[-1])) && !is_word_char(p[n])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Numbers that are stored as text compare as text here: '9' > '10'.
+static bool
+compares_otherwise(const Gw__Table *t, const char *text)
+{
+    for (size_t i = 0; i < t->n_columns; i++) {
+        const Gw__Column *c = t->columns[i];
+        bool number = c->type->kind == GW__KIND__KIND_NUMERIC ||
+                      (c->type->kind == GW__KIND__KIND_INT64 && c->type->is_unsigned);
+        if (number && mentions(text, c->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *
 lite_check_text(const Gw__Table *t, const Gw__Check *c)
 {
-    const char *text = is_sqlite(t) ? c->native : c->portable;
-    return text[0] ? text : NULL;
+    if (is_sqlite(t)) {
+        return c->native[0] ? c->native : NULL;
+    }
+    return c->portable[0] && !compares_otherwise(t, c->portable) ? c->portable : NULL;
 }
 
 static void

@@ -125,7 +125,8 @@ my_key_literal(struct gw_buf *sql, const Gw__Column *c, const char *value)
         break;
     case GW__KIND__KIND_BINARY:
     case GW__KIND__KIND_VARBINARY:
-        if (n >= 2 && value[0] == '\\' && value[1] == 'x' && strspn(value + 2, "0123456789abcdefABCDEF") == n - 2) {
+        if (n >= 2 && value[0] == '\\' && value[1] == 'x' &&
+            strspn(value + 2, "0123456789abcdefABCDEF") == n - 2) {
             gw_buf_printf(sql, "x'%s'", value + 2);
             return;
         }

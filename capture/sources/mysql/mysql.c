@@ -76,8 +76,9 @@ source_identity(void *self, struct gw_arena *a, char **ret, struct gw_err *err)
     struct my_source *s = self;
     MY_RES res = NULL;
     // MariaDB has no uuid: where it was reached, and what it says of itself.
-    int r = gw_my_query(s->db, &res,
-                        s->server.mariadb ? "SELECT @@server_id, @@datadir" : "SELECT @@server_uuid", err);
+    int r = gw_my_query(
+        s->db, &res, s->server.mariadb ? "SELECT @@server_id, @@datadir" : "SELECT @@server_uuid",
+        err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "identify the server");
     }
@@ -86,8 +87,9 @@ source_identity(void *self, struct gw_arena *a, char **ret, struct gw_err *err)
         return gw_err_set(err, GW_BUG, NULL, "identify the server: no answer");
     }
     if (s->server.mariadb) {
-        *ret = gw_arena_printf(a, "mariadb:%s:%u:%s:%s/%s", s->ep->host[0] ? s->ep->host : "localhost",
-                               s->ep->port, text(row, 0), text(row, 1), s->ep->database);
+        *ret =
+            gw_arena_printf(a, "mariadb:%s:%u:%s:%s/%s", s->ep->host[0] ? s->ep->host : "localhost",
+                            s->ep->port, text(row, 0), text(row, 1), s->ep->database);
     } else {
         *ret = gw_arena_printf(a, "mysql:%s/%s", text(row, 0), s->ep->database);
     }
@@ -102,11 +104,14 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
     MY_BUF sql;
     gw_buf_init(&sql, MY_SQL_MAX);
     // The five names are a target's control tables; #mysql50# marks a folder that is no database.
-    gw_buf_puts(&sql, "SELECT table_schema, table_name, table_type, table_rows, data_length, create_options"
-                      " FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM VERSIONED')"
-                      " AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
-                      " AND table_schema NOT LIKE '#mysql50#%' AND NOT (table_schema = 'godwit' AND table_name IN"
-                      " ('tasks', 'tables', 'chunks', 'steps', 'exceptions'))");
+    gw_buf_puts(
+        &sql,
+        "SELECT table_schema, table_name, table_type, table_rows, data_length, create_options"
+        " FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM "
+        "VERSIONED')"
+        " AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+        " AND table_schema NOT LIKE '#mysql50#%' AND NOT (table_schema = 'godwit' AND table_name IN"
+        " ('tasks', 'tables', 'chunks', 'steps', 'exceptions'))");
     if (s->ep->database[0]) {
         gw_buf_puts(&sql, " AND table_schema = ");
         gw_my_literal(&sql, s->ep->database, strlen(s->ep->database));
@@ -120,7 +125,7 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
         Gw__Table *t = gw_pb_new(a, Gw__Table, gw__table__init);
         t->schema = t->source_schema = gw_arena_strdup(a, text(row, 0));
         t->name = t->source_name = gw_arena_strdup(a, text(row, 1));
-        t->kind = strcmp(text(row, 2), "VIEW") == 0      ? GW__TABLE_KIND__TABLE_VIEW
+        t->kind = strcmp(text(row, 2), "VIEW") == 0     ? GW__TABLE_KIND__TABLE_VIEW
                   : strstr(text(row, 5), "partitioned") ? GW__TABLE_KIND__TABLE_PARTITIONED
                                                         : GW__TABLE_KIND__TABLE_PLAIN;
         t->rows_estimate = strtoull(text(row, 3), NULL, 10);
@@ -134,7 +139,8 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
 
 // The greatest value that is there plus one, or what the table would hand out next if that is more.
 static int
-next_value(struct my_source *s, const Gw__Table *t, const Gw__Column *c, uint64_t *ret, struct gw_err *err)
+next_value(struct my_source *s, const Gw__Table *t, const Gw__Column *c, uint64_t *ret,
+           struct gw_err *err)
 {
     MY_RES given = NULL;
     MY_RES used = NULL;
@@ -181,7 +187,8 @@ source_sequences(void *self, Gw__Table *t, struct gw_err *err)
             r = gw_my_exec(s->db, err, "ROLLBACK TO SAVEPOINT gw");
         }
         if (r != GW_OK) {
-            return gw_err_wrap(err, "read next value of \"%s.%s\"", t->source_schema, t->source_name);
+            return gw_err_wrap(err, "read next value of \"%s.%s\"", t->source_schema,
+                               t->source_name);
         }
         c->sequence_next = next > INT64_MAX ? INT64_MAX : (int64_t)next;
     }

@@ -43,7 +43,8 @@ struct my_source {
     MYSQL *db;
     struct gw_my_server server;
     bool opened; // the arena is in use
-    struct gw_arena arena; // the endpoint and password: a chunk is cancelled from a second connection
+    struct gw_arena
+        arena; // the endpoint and password: a chunk is cancelled from a second connection
     Gw__Endpoint *ep;
     const char *password;
     bool in_snapshot;
@@ -51,8 +52,8 @@ struct my_source {
 
     // The chunk that is being read.
     MYSQL_RES *rows;
-    MYSQL_ROW held; // a row that did not fit the last buffer; in the connection's memory
-    bool proves_text; // one more field: 1 = every text of the row has a Unicode form
+    MYSQL_ROW held;            // a row that did not fit the last buffer; in the connection's memory
+    bool proves_text;          // one more field: 1 = every text of the row has a Unicode form
     struct my_column *columns; // grows to the widest table
     size_t columns_n, columns_cap;
 };
@@ -62,7 +63,8 @@ struct my_source {
 struct my_ddl {
     const char **items; // columns, keys and constraints, in order, without the comma
     size_t n_items;
-    const char *options;      // what stands behind the body, without PARTITION BY; AUTO_INCREMENT= and COMMENT= are taken out
+    const char *
+        options; // what stands behind the body, without PARTITION BY; AUTO_INCREMENT= and COMMENT= are taken out
     const char *partition_by; // "" = none
 };
 bool my_ddl_parse(struct gw_arena *a, const char *sql, struct my_ddl *ret);
@@ -74,8 +76,9 @@ char *my_ddl_inside(struct gw_arena *a, const char **p);
 char *my_ddl_name(struct gw_arena *a, const char **p);
 // 'text' at *p, unquoted; *p moves behind it. NULL if there is none.
 char *my_ddl_string(struct gw_arena *a, const char **p);
-char *my_ddl_bytes(struct gw_arena *a, const char **p, size_t *ret_len); // the same; may hold any byte
-const char *my_ddl_skip(const char *p); // blanks
+char *
+my_ddl_bytes(struct gw_arena *a, const char **p, size_t *ret_len); // the same; may hold any byte
+const char *my_ddl_skip(const char *p);                            // blanks
 
 // ---- describe ----------------------------------------------------------------------------------
 
@@ -91,8 +94,8 @@ void my_type_map(struct gw_arena *a, const struct my_type_facts *f, Gw__Type *re
 bool my_type_is_lob(const Gw__Type *t);
 // `text` and `extra` as information_schema says them, `item` the column in the CREATE text. False: there is a default that the
 // server does not tell exactly; it is left out.
-bool my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c, const char *text,
-                const char *extra, const char *item);
+bool my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c,
+                const char *text, const char *extra, const char *item);
 // What stands in parentheses behind a word of the item; "" if nothing does.
 char *my_ddl_expression(struct gw_arena *a, const char *item, const char *word);
 
@@ -102,8 +105,8 @@ Gw__Column *my_column_of(const Gw__Table *t, const char *name);
 void my_objects(struct gw_arena *a, Gw__Table *t, const struct my_ddl *ddl, Gw__Catalog *cat);
 int my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 // The table's present definition as a short text; ret_sql (may be NULL): the CREATE text, "" for a view.
-int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret, char **ret_sql,
-                   struct gw_err *err);
+int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret,
+                   char **ret_sql, struct gw_err *err);
 
 // ---- snapshot, plan, read ----------------------------------------------------------------------
 
@@ -135,12 +138,12 @@ struct my_split {
     struct my_key key;
     uint64_t n, rows, bytes;
 };
-int my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what, Gw__TablePlan *plan,
-             struct gw_err *err);
+int my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what,
+             Gw__TablePlan *plan, struct gw_err *err);
 
 int my_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err);
-int my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
-                  struct gw_err *err);
+int my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max,
+                  uint32_t *ret_rows, struct gw_err *err);
 int my_chunk_cancel(void *self, struct gw_err *err);
 void my_chunk_end(struct my_source *s);
 

@@ -20,16 +20,16 @@ struct splitter {
     struct my_source *s;
     struct gw_arena *a;
     const struct my_split *what;
-    double limit; // rows of a stretch
+    double limit;         // rows of a stretch
     struct stretch *done; // in order
     size_t n;
 };
 
 static void
-put_from(struct gw_buf *sql, const struct my_split *w)
+put_from(struct gw_buf *sql, const struct my_split *w, const char *hint)
 {
     my_from(sql, w->t, w->partition);
-    gw_buf_puts(sql, " FORCE INDEX (");
+    gw_buf_printf(sql, " %s INDEX (", hint);
     gw_my_ident(sql, w->key.index);
     gw_buf_putc(sql, ')');
 }
@@ -48,7 +48,7 @@ probe(struct splitter *p, const char *condition, bool last_first, uint64_t skip,
         gw_buf_puts(&sql, i ? ", " : "SELECT ");
         gw_my_ident(&sql, key->columns[i]->name);
     }
-    put_from(&sql, p->what);
+    put_from(&sql, p->what, "FORCE");
     gw_buf_printf(&sql, "%s%s ORDER BY ", condition[0] ? " WHERE " : "", condition);
     for (size_t i = 0; i < key->n; i++) {
         gw_buf_puts(&sql, i ? ", " : "");
@@ -96,7 +96,7 @@ estimate(struct splitter *p, struct stretch *e, struct gw_err *err)
     MY_BUF sql;
     gw_buf_init(&sql, MY_SQL_MAX);
     gw_buf_printf(&sql, "EXPLAIN %sSELECT 1", p->s->server.mariadb ? "" : "FORMAT=TRADITIONAL ");
-    put_from(&sql, p->what);
+    put_from(&sql, p->what, "USE"); // MySQL 8 does not count what it is forced to
     gw_buf_puts(&sql, " WHERE ");
     put_between(&sql, &p->what->key, p->what->key.n, ">=", e->lo, "<=", e->hi);
     int r = gw_my_query(p->s->db, &res, sql.data, err);

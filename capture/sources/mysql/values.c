@@ -100,13 +100,13 @@ static char *
 put_text(char *to, const char *p, size_t n)
 {
 #ifdef __SSE2__
-    const __m128i backslash = _mm_set1_epi8('\\'), tab = _mm_set1_epi8('\t'), newline = _mm_set1_epi8('\n'),
-                  ret = _mm_set1_epi8('\r');
+    const __m128i backslash = _mm_set1_epi8('\\'), tab = _mm_set1_epi8('\t'),
+                  newline = _mm_set1_epi8('\n'), ret = _mm_set1_epi8('\r');
     while (n >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hit = _mm_or_si128(
-            _mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, tab)),
-            _mm_or_si128(_mm_cmpeq_epi8(v, newline), _mm_cmpeq_epi8(v, ret)));
+        __m128i hit =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, tab)),
+                         _mm_or_si128(_mm_cmpeq_epi8(v, newline), _mm_cmpeq_epi8(v, ret)));
         if (_mm_movemask_epi8(hit)) {
             to = put_escaped(to, p, 16);
         } else {

@@ -12,7 +12,8 @@
 
 enum {
     CONNECT_TIMEOUT_S = 10,
-    IO_TIMEOUT_S = 24 * 3600, // an index may take hours, without a word; keepalives find a dead server
+    IO_TIMEOUT_S =
+        24 * 3600, // an index may take hours, without a word; keepalives find a dead server
     SERVER_MIN = 50700,
     MARIADB_MIN = 100300,
 };
@@ -164,8 +165,8 @@ gw_my_error(MYSQL *c, struct gw_err *err, const char *what, ...)
 static enum gw_class
 connect_class(unsigned errnum, const char *text)
 {
-    static const char *const passing[] = {"reset", "unexpected eof", "timed out", "timeout", "Broken pipe",
-                                          "closed"};
+    static const char *const passing[] = {"reset",   "unexpected eof", "timed out",
+                                          "timeout", "Broken pipe",    "closed"};
     if (errnum != CR_SSL_CONNECTION_ERROR) {
         return gw_my_classify(errnum);
     }
@@ -213,8 +214,10 @@ parse_ssl_mode(const char *text, enum ssl_mode *ret, struct gw_err *err)
             return GW_OK;
         }
     }
-    return gw_err_set(err, GW_CONFIG, NULL,
-                      "ssl-mode \"%s\" is none of disabled, preferred, required, verify_ca, verify_identity", text);
+    return gw_err_set(
+        err, GW_CONFIG, NULL,
+        "ssl-mode \"%s\" is none of disabled, preferred, required, verify_ca, verify_identity",
+        text);
 }
 
 static int
@@ -241,12 +244,14 @@ parse_options(const Gw__Endpoint *ep, struct options *o, struct gw_err *err)
             }
             mode_given = true;
         } else {
-            return gw_err_set(err, GW_CONFIG, NULL, "url parameter \"%s\" is not known to MySQL and MariaDB", key);
+            return gw_err_set(err, GW_CONFIG, NULL,
+                              "url parameter \"%s\" is not known to MySQL and MariaDB", key);
         }
     }
     if (!mode_given) {
         if (o->ca || o->capath) {
-            o->ssl = SSL_VERIFY; // a certificate authority that nobody asks would be a false comfort
+            o->ssl =
+                SSL_VERIFY; // a certificate authority that nobody asks would be a false comfort
         } else if (o->cert) {
             o->ssl = SSL_REQUIRED;
         } else if (o->socket) {
@@ -307,12 +312,14 @@ prepare_session(MYSQL *c, const char *sql_mode, unsigned flags, struct gw_err *e
                        flags & GW_MY_REPEATABLE_READ ? "REPEATABLE READ" : "READ COMMITTED");
     }
     if (r == GW_OK) {
-        r = gw_my_exec(c, err,
-                       "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1,"
-                       " wait_timeout = 604800, net_read_timeout = 86400, net_write_timeout = 86400,"
-                       " lock_wait_timeout = 300, sql_select_limit = 18446744073709551615, sql_big_selects = 1,"
-                       " sql_safe_updates = 0, sql_auto_is_null = 0, sql_quote_show_create = 1",
-                       sql_mode);
+        r = gw_my_exec(
+            c, err,
+            "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1,"
+            " wait_timeout = 604800, net_read_timeout = 86400, net_write_timeout = 86400,"
+            " lock_wait_timeout = 300, sql_select_limit = 18446744073709551615, sql_big_selects = "
+            "1,"
+            " sql_safe_updates = 0, sql_auto_is_null = 0, sql_quote_show_create = 1",
+            sql_mode);
     }
     return r;
 }
@@ -345,12 +352,14 @@ check_server(MYSQL *c, const struct options *o, struct gw_my_server *server, str
     server->mariadb = mariadb_connection(c);
     server->version = mysql_get_server_version(c);
     if (server->version < (unsigned long)(server->mariadb ? MARIADB_MIN : SERVER_MIN)) {
-        return gw_err_set(err, GW_CONFIG, NULL, "server version %s is too old: MySQL 5.7 or MariaDB 10.3 is needed",
+        return gw_err_set(err, GW_CONFIG, NULL,
+                          "server version %s is too old: MySQL 5.7 or MariaDB 10.3 is needed",
                           mysql_get_server_info(c));
     }
     // The library goes on without TLS where the server has none.
     if (o->ssl >= SSL_REQUIRED && !mysql_get_ssl_cipher(c)) {
-        return gw_err_set(err, GW_CONFIG, NULL, "ssl-mode asks for TLS, and the server does not offer it");
+        return gw_err_set(err, GW_CONFIG, NULL,
+                          "ssl-mode asks for TLS, and the server does not offer it");
     }
     return GW_OK;
 }
@@ -371,8 +380,8 @@ gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const c
     const char *host = ep->host[0] ? ep->host : NULL;
     bool tcp = host && !o.socket && (ep->port || strcmp(host, "localhost") != 0);
     apply_options(c, &o, tcp, flags);
-    if (!mysql_real_connect(c, o.socket ? "localhost" : host, ep->user[0] ? ep->user : NULL, password,
-                            ep->database[0] ? ep->database : NULL, ep->port, o.socket,
+    if (!mysql_real_connect(c, o.socket ? "localhost" : host, ep->user[0] ? ep->user : NULL,
+                            password, ep->database[0] ? ep->database : NULL, ep->port, o.socket,
                             CLIENT_FOUND_ROWS)) {
         char code[16];
         snprintf(code, sizeof code, "%u", mysql_errno(c));
@@ -493,7 +502,10 @@ gw_my_literal(struct gw_buf *sql, const char *text, size_t len)
         case '\r': gw_buf_put(sql, "\\r", 2); break;
         case 26: gw_buf_put(sql, "\\Z", 2); break;
         case '\'':
-        case '\\': gw_buf_putc(sql, '\\'); gw_buf_putc(sql, text[i]); break;
+        case '\\':
+            gw_buf_putc(sql, '\\');
+            gw_buf_putc(sql, text[i]);
+            break;
         default: gw_buf_putc(sql, text[i]);
         }
     }

@@ -1,0 +1,1 @@
+"""Private servers, databases, task files and runs of the product, for tests."""
