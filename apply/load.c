@@ -11,6 +11,7 @@
 #include "common/copytext.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 
 struct load {
     struct gw_apply *a;
@@ -28,13 +29,13 @@ struct load {
 static int
 refuse_row(struct load *l, const char *row, size_t len, struct gw_err *why, struct gw_err *err)
 {
-    if (l->job->data_error == GW__ERROR_POLICY__SUSPEND_TABLE ||
-        l->job->data_error == GW__ERROR_POLICY__STOP_TASK) {
+    Gw__ErrorPolicy policy = gw_row_policy(gw_worker_task(l->a->w)->errors, why->code);
+    if (policy == GW__ERROR_POLICY__SUSPEND_TABLE || policy == GW__ERROR_POLICY__STOP_TASK) {
         *err = *why;
         return gw_err_wrap(err, "a row is refused and the policy is not to go on without it");
     }
     l->counts.rows_refused++;
-    if (l->job->data_error == GW__ERROR_POLICY__IGNORE_RECORD) {
+    if (policy == GW__ERROR_POLICY__IGNORE_RECORD) {
         return GW_OK;
     }
     struct gw_refused refused = {.row = row, .len = len, .why = why};

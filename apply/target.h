@@ -71,8 +71,11 @@ struct gw_target_ops {
     // is there already with the same uuid: nothing to do. With another uuid: CONFIG.
     int (*state_register)(void *self, const Gw__TargetState *state, struct gw_err *err);
     // Sets a table's state, reason and generation if the stored generation is not newer (FENCED otherwise). With
-    // replace_chunks: all its chunk rows are replaced by `chunks` in the same transaction (a table that starts over).
+    // replace_chunks: all its chunk rows are replaced by `chunks` in the same transaction (a table that starts over);
+    // the stored generation must then be older, or its chunks the very same plan without a durable one (an order that
+    // is repeated): FENCED otherwise. LOADED and COMPLETED: FENCED if a chunk of the generation is open.
     int (*state_set)(void *self, const Gw__SetTable *set, struct gw_err *err);
+    // FENCED if a table is neither COMPLETED nor in ERROR.
     int (*state_complete)(void *self, int64_t completed_us, struct gw_err *err);
     // Removes all of the task's control rows, and the control tables and schema with the last task.
     // The migrated tables stay.
@@ -86,7 +89,8 @@ struct gw_target_ops {
 
     // Claims the chunk: ends the backend of an earlier owner if it still lives, then epoch+1 and owner in a
     // transaction of its own; begins the transaction for its rows. GW_END if the chunk is durable already: *done is
-    // then filled in from the stored row. FENCED if the generation is not the stored one.
+    // then filled in from the stored row. FENCED if the generation is not the stored one, or the stored plan of the
+    // chunk (common/plan.h) is not this one.
     // careful: load_write must be atomic per call (savepoint), see there.
     int (*load_begin)(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
                       bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);

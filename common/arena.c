@@ -53,7 +53,7 @@ void *
 gw_arena_alloc(struct gw_arena *a, size_t size)
 {
     gw_assert(size < SIZE_MAX - 64);
-    size = (size + 15) & ~(size_t)15;
+    size = size ? (size + 15) & ~(size_t)15 : 16; // never NULL, also where nothing is asked for
     if (size > (size_t)(a->end - a->at)) {
         add_block(a, size > BLOCK ? size : BLOCK);
     }

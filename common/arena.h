@@ -26,13 +26,15 @@ char *gw_arena_strdup(struct gw_arena *a, const char *s); // NULL stays NULL
 char *gw_arena_memdup0(struct gw_arena *a, const void *p, size_t n); // with a NUL behind
 char *gw_arena_printf(struct gw_arena *a, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-char *gw_arena_vprintf(struct gw_arena *a, const char *fmt, va_list ap);
+char *gw_arena_vprintf(struct gw_arena *a, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 
 // For protobuf-c's unpack: decoded messages live in the arena; never call free_unpacked on them.
 ProtobufCAllocator *gw_arena_pb(struct gw_arena *a);
 
 // Appends to a protobuf repeated field (array of pointers, or of scalars of `size`), doubling the array
 // inside the arena. `*vec` and `*n` are the generated struct's members. Returns where the new item is.
+// The array must have been empty before the first push: one that was unpacked or duplicated has no room behind its end.
 void *gw_arena_push(struct gw_arena *a, void *vec, size_t *n, size_t size);
 
 // new message of a generated type, initialised:  Gw__Table *t = gw_pb_new(a, Gw__Table, gw__table__init);

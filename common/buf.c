@@ -22,7 +22,7 @@ gw_buf_fini(struct gw_buf *b)
 char *
 gw_buf_room(struct gw_buf *b, size_t n)
 {
-    if (n >= b->max || b->len > b->max - n) {
+    if (n > b->max || b->len > b->max - n) {
         b->overflowed = true;
         return NULL;
     }

@@ -71,9 +71,10 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
                           header_len);
     }
     if (e->version != GW_BUS_VERSION) {
+        gw_err_set(err, GW_CONFIG, NULL, "data message has protocol version %u, this is %d", e->version,
+                   GW_BUS_VERSION);
         gw_err_hint(err, "run the same version of godwit in every stage");
-        return gw_err_set(err, GW_CONFIG, NULL, "data message has protocol version %u, this is %d",
-                          e->version, GW_BUS_VERSION);
+        return GW_CONFIG;
     }
     if (e->task != task) {
         return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
@@ -167,10 +168,9 @@ gw_sender_feedback(struct gw_sender *s, const struct gw_envelope *env)
         return; // of an earlier stream on this socket
     }
     if (env->kind == GW__DATA_KIND__DATA_CREDIT) {
-        s->credit += (int64_t)env->credit;
-        if (s->credit > s->window) {
-            s->credit = s->window;
-        }
+        // The header has no checksum of its own: whatever number stands there, the window is never exceeded.
+        uint64_t missing = (uint64_t)(s->window - s->credit);
+        s->credit = env->credit < missing ? s->credit + (int64_t)env->credit : s->window;
     } else if (env->kind == GW__DATA_KIND__DATA_RESET) {
         s->reset = true;
     }
@@ -185,7 +185,7 @@ gw_sender_drain(struct gw_sender *s, struct gw_err *err)
         if (n < 0) {
             return zmq_errno() == EAGAIN ? GW_OK : gw_zmq_error(err, "receive credit");
         }
-        struct gw_envelope env;
+        struct gw_envelope env = {0};
         int r = gw_frame_decode(header, (size_t)n, NULL, 0, s->task, &env, err);
         if (r != GW_OK) {
             return r;

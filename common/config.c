@@ -12,7 +12,7 @@
 #include "common/config_priv.h"
 #include "common/url.h"
 
-enum { FILE_MAX = 16 << 20, TASK_NAME_MAX = 64 };
+enum { FILE_MAX = 16 << 20, TASK_NAME_MAX = 64, LOB_MAX_KB = 32 };
 
 void
 gw_config_warn(struct gw_config *c, const char *fmt, ...)
@@ -55,10 +55,7 @@ new_task(struct gw_arena *a)
     e->table_escalation = GW__ERROR_POLICY__STOP_TASK;
     e->recoverable_count = -1;
     e->recoverable_interval_s = 5;
-    e->recoverable_throttling = true;
-    e->recoverable_throttling_max_s = 1800;
     e->fail_on_no_tables = true;
-    e->ignore_conflicts = true;
     t->chunk_bytes = 32 << 20;
     t->window_bytes = 4 << 20;
     t->batch_bytes = 256 << 10;
@@ -118,6 +115,9 @@ ep_settings(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_p
     json_object_foreach(v, key, value)
     {
         struct gw_json_path here = {at, key, -1};
+        if (strcasestr(key, "password")) {
+            return ep_password(ctx, k, value, &here, err);
+        }
         Gw__Setting *s = gw_pb_new(x->c->a, Gw__Setting, gw__setting__init);
         char *lower = gw_arena_strdup(x->c->a, key);
         for (char *p = lower; *p; p++) {
@@ -354,7 +354,7 @@ gw_config_parse(const char *name, const char *text, size_t len, struct gw_arena 
     if (!root) {
         return GW_CONFIG;
     }
-    struct gw_config c = {.a = a, .task = new_task(a)};
+    struct gw_config c = {.a = a, .task = new_task(a), .lob_max_kb = LOB_MAX_KB};
     int r = gw_json_object(root, task_keys, sizeof task_keys / sizeof *task_keys, &c, NULL, err);
     json_decref(root);
     r = r == GW_OK ? check(c.task, err) : r;

@@ -11,11 +11,12 @@ enum { NEAR_MAX = 64 };
 
 // ---- parsing -----------------------------------------------------------------------------------
 
-// Blanks a comma that only white space parts from a closing bracket. Lines and columns stay as they are.
+// Blanks a comma that stands behind a value and that only white space parts from a closing bracket. Lines and
+// columns stay as they are.
 static void
 blank_trailing_commas(char *text, size_t len)
 {
-    bool in_string = false;
+    bool in_string = false, value = false; // value: something that a comma may follow has just ended
     char *comma = NULL;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
@@ -26,13 +27,16 @@ blank_trailing_commas(char *text, size_t len)
                 in_string = false;
             }
         } else if (c == ',') {
-            comma = &text[i];
-        } else if ((c == '}' || c == ']') && comma) {
-            *comma = ' ';
-            comma = NULL;
+            comma = value ? &text[i] : NULL;
+            value = false;
         } else if (!strchr(" \t\r\n", c)) {
+            bool closing = c == '}' || c == ']';
+            if (closing && comma) {
+                *comma = ' ';
+            }
             comma = NULL;
             in_string = c == '"';
+            value = c != '{' && c != '[' && c != ':';
         }
     }
 }
@@ -49,6 +53,11 @@ gw_json_parse(const char *name, const char *text, size_t len, struct gw_err *err
     json_t *root = json_loadb(copy, len, JSON_REJECT_DUPLICATES, &e);
     free(copy);
     if (!root) {
+        // jansson shows the text where it stopped. A text in quotes might be a password that does not belong here.
+        char *shown = strstr(e.text, " near '\"");
+        if (shown) {
+            *shown = 0;
+        }
         gw_err_set(err, GW_CONFIG, NULL, "%s: line %d, column %d: %s", name, e.line, e.column, e.text);
     }
     return root;
@@ -215,6 +224,20 @@ gw_json_int(json_t *v, long long min, long long max, long long *ret, const struc
     return GW_OK;
 }
 
+// The shortest text that reads back as the same number: 0.1, not 0.10000000000000001.
+static char *
+real_text(struct gw_arena *a, double v)
+{
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) {
+            break;
+        }
+    }
+    return gw_arena_strdup(a, text);
+}
+
 int
 gw_json_string(json_t *v, struct gw_arena *a, char **ret, const struct gw_json_path *at,
                struct gw_err *err)
@@ -227,7 +250,7 @@ gw_json_string(json_t *v, struct gw_arena *a, char **ret, const struct gw_json_p
         }
         *ret = gw_arena_strdup(a, json_string_value(v));
     } else if (json_is_real(v)) {
-        *ret = gw_arena_printf(a, "%.17g", json_real_value(v));
+        *ret = real_text(a, json_real_value(v));
     } else {
         return gw_json_error(at, err, "a text is needed here");
     }

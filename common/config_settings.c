@@ -205,12 +205,11 @@ static const struct gw_key error_behavior[] = {
     {"TableErrorEscalationPolicy", error_choice, ERRORS(table_escalation), 0, 0, policy_names, false},
     {"RecoverableErrorCount", error_i32, ERRORS(recoverable_count), -1, 1000000000, NULL, false},
     {"RecoverableErrorInterval", error_u32, ERRORS(recoverable_interval_s), 1, 86400, NULL, false},
-    {"RecoverableErrorThrottling", error_flag, ERRORS(recoverable_throttling), 0, 0, NULL, false},
-    {"RecoverableErrorThrottlingMax", error_u32, ERRORS(recoverable_throttling_max_s), 1, 86400, NULL, false},
-    {"RecoverableErrorStopRetryAfterThrottlingMax", error_flag, ERRORS(recoverable_stop_after_max), 0, 0,
-     NULL, false},
+    UNNEEDED("RecoverableErrorThrottling"), // the pause never grows beyond RecoverableErrorInterval
+    UNNEEDED("RecoverableErrorThrottlingMax"),
+    UNNEEDED("RecoverableErrorStopRetryAfterThrottlingMax"),
     {"FailOnNoTablesCaptured", error_flag, ERRORS(fail_on_no_tables), 0, 0, NULL, false},
-    {"FullLoadIgnoreConflicts", error_flag, ERRORS(ignore_conflicts), 0, 0, NULL, false},
+    LATER("FullLoadIgnoreConflicts"), // of cached changes
     LATER("DataMaskingErrorPolicy"),
     LATER("ApplyErrorDeletePolicy"),
     LATER("ApplyErrorInsertPolicy"),
@@ -286,9 +285,11 @@ gw_config_settings(struct gw_config *c, json_t *v, const struct gw_json_path *at
     }
     // DMS truncates by default; here a value is cut only where the file says so.
     if (r == GW_OK && c->lob_limited) {
-        c->task->lob->max_bytes = (uint64_t)(c->lob_max_kb ? c->lob_max_kb : 32) * 1024;
-        gw_config_warn(c, "LOB values longer than %lld KB are cut, as LimitedSizeLobMode says",
-                       c->lob_max_kb ? c->lob_max_kb : 32);
+        if (c->lob_max_kb == 0) {
+            return gw_json_error(at, err, "LimitedSizeLobMode needs a LobMaxSize of at least 1 (KB)");
+        }
+        c->task->lob->max_bytes = (uint64_t)c->lob_max_kb * 1024;
+        gw_config_warn(c, "LOB values longer than %lld KB are cut, as LimitedSizeLobMode says", c->lob_max_kb);
     }
     return r;
 }

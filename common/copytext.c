@@ -2,13 +2,30 @@
 
 #include <string.h>
 
+enum { COUNTED = 1 << 20 };
+
 // What stands behind the backslash for a byte; 0 = the byte stands for itself.
 static const char escape_of[256] = {['\\'] = '\\', ['\t'] = 't', ['\n'] = 'n', ['\r'] = 'r'};
+
+// A field is at most twice as long as its value. For a large value that is memory, and perhaps beyond the
+// buffer's ceiling, for escapes that are not there: these are counted.
+static size_t
+room_for(const char *value, size_t len)
+{
+    if (len < COUNTED) {
+        return len * 2;
+    }
+    size_t n = len;
+    for (size_t i = 0; i < len; i++) {
+        n += escape_of[(unsigned char)value[i]] != 0;
+    }
+    return n;
+}
 
 void
 gw_copy_put_field(struct gw_buf *out, const char *value, size_t len)
 {
-    char *to = gw_buf_room(out, len * 2);
+    char *to = gw_buf_room(out, room_for(value, len));
     if (!to) {
         return;
     }
@@ -22,6 +39,7 @@ gw_copy_put_field(struct gw_buf *out, const char *value, size_t len)
             *to++ = value[i];
         }
     }
+    *to = 0;
     gw_buf_added(out, (size_t)(to - start));
 }
 
@@ -41,6 +59,7 @@ gw_copy_put_bytes(struct gw_buf *out, const void *value, size_t len)
         *to++ = digits[p[i] >> 4];
         *to++ = digits[p[i] & 15];
     }
+    *to = 0;
     gw_buf_added(out, (size_t)(to - start));
 }
 
@@ -93,6 +112,6 @@ gw_copy_unescape(struct gw_buf *out, const char *field, size_t len)
             *to++ = field[i];
         }
     }
+    *to = 0;
     gw_buf_added(out, (size_t)(to - start));
-    out->data[out->len] = 0;
 }

@@ -12,7 +12,7 @@
 #include "common/arena.h"
 #include "task.pb-c.h"
 
-// Linear in pattern + text.
+// At worst pattern times text; names are short.
 bool gw_pattern_match(const char *pattern, const char *text);
 
 // Whether the rules take the table in: at least one include (or explicit) matches and no exclude does.

@@ -21,6 +21,10 @@ from_file(const char *path, struct gw_arena *a, const char **ret, struct gw_err 
     if (failed || n > SECRET_MAX) {
         return gw_err_set(err, GW_CONFIG, NULL, "password file \"%s\" cannot be read or is too long", path);
     }
+    if (memchr(text, 0, n)) {
+        explicit_bzero(text, sizeof text);
+        return gw_err_set(err, GW_CONFIG, NULL, "password file \"%s\" holds a NUL character", path);
+    }
     while (n && (text[n - 1] == '\n' || text[n - 1] == '\r')) {
         n--;
     }

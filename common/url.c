@@ -1,5 +1,6 @@
 #include "common/url.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -51,6 +52,26 @@ malformed(struct gw_err *err, const char *what)
 }
 
 static int
+holds_password(struct gw_err *err)
+{
+    gw_err_set(err, GW_CONFIG, NULL, "url holds a password");
+    gw_err_hint(err, "name it by \"password-env\" or \"password-file\" instead");
+    return GW_CONFIG;
+}
+
+// password=, and what unlocks a key: sslpassword=. A passfile= is only a path.
+static bool
+names_password(const char *key)
+{
+    static const char *const words[] = {"password", "passwd", "passphrase", "pwd"};
+    bool yes = false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        yes = yes || strcasestr(key, words[i]);
+    }
+    return yes;
+}
+
+static int
 parse_params(const char *q, struct gw_arena *a, Gw__Endpoint *ret, struct gw_err *err)
 {
     while (q && *q) {
@@ -65,10 +86,8 @@ parse_params(const char *q, struct gw_arena *a, Gw__Endpoint *ret, struct gw_err
         if (!s->key || !s->value) {
             return malformed(err, "parameter");
         }
-        if (strcasecmp(s->key, "password") == 0) {
-            gw_err_set(err, GW_CONFIG, NULL, "url holds a password");
-            gw_err_hint(err, "name it by \"password-env\" or \"password-file\" instead");
-            return GW_CONFIG;
+        if (names_password(s->key)) {
+            return holds_password(err);
         }
         gw_pb_add(a, ret, params, s);
         q += len + (q[len] == '&');
@@ -96,9 +115,7 @@ parse_authority(const char *s, size_t n, struct gw_arena *a, Gw__Endpoint *ret, 
     if (at) {
         size_t user = (size_t)(at - s);
         if (memchr(s, ':', user)) {
-            gw_err_set(err, GW_CONFIG, NULL, "url holds a password");
-            gw_err_hint(err, "name it by \"password-env\" or \"password-file\" instead");
-            return GW_CONFIG;
+            return holds_password(err);
         }
         ret->user = decode(a, s, user);
         n -= user + 1;
@@ -161,6 +178,9 @@ gw_url_parse(const char *url, struct gw_arena *a, Gw__Endpoint *ret, struct gw_e
     }
     const char *slash = memchr(rest, '/', len);
     size_t host_len = slash ? (size_t)(slash - rest) : len;
+    if (slash && memchr(slash, '@', len - host_len)) { // user:pass/word@host
+        return malformed(err, "database");
+    }
     ret->database = slash ? decode(a, slash + 1, len - host_len - 1) : ret->database;
     if (!ret->database) {
         return malformed(err, "database");

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 static const int64_t stall_us = 20 * GW_S;
@@ -113,7 +114,7 @@ reopen(struct co *co, struct flight *f)
             rt->careful = true; // row by row where it must be
             return;
         }
-        if (t->plan->data_error == GW__ERROR_POLICY__STOP_TASK) {
+        if (gw_row_policy(co->task->errors, e->code) == GW__ERROR_POLICY__STOP_TASK) {
             co_fail(co, 1, e);
             return;
         }
@@ -419,7 +420,6 @@ take_off(struct co *co, struct table *t, uint32_t chunk, struct worker *apply, s
     lc.chunk = c;
     lc.stream = f->stream;
     lc.careful = t->chunks[chunk].careful;
-    lc.data_error = t->plan->data_error;
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_LOAD_CHUNK;
     cmd.load_chunk = &lc;

@@ -15,7 +15,8 @@
 static const char *const phase_names[PHASES] = {
     [P_START] = "starting",        [P_STATE] = "reading state",     [P_CLEAR] = "clearing",
     [P_INSPECT] = "describing",    [P_MAP] = "mapping",             [P_PREFLIGHT] = "checking",
-    [P_PLAN] = "planning",         [P_REGISTER] = "registering",    [P_LOAD] = "loading",
+    [P_PLAN] = "planning",         [P_REGISTER] = "registering",    [P_VERIFY] = "verifying",
+    [P_LOAD] = "loading",
     [P_CONSTRAINTS] = "constraints", [P_SEQUENCES] = "sequences",   [P_COMPLETE] = "completing",
     [P_DROP] = "dropping",         [P_STOPPING] = "stopping",       [P_ENDED] = "ended",
 };
@@ -32,7 +33,9 @@ static const char *const event_names[EVENTS] = {
     [EV_SOUND] = "nothing speaks against it",
     [EV_CHECKED] = "that was all there was to check",
     [EV_PLANNED] = "every table has its chunks",
-    [EV_REGISTERED] = "the plan is durable",
+    [EV_REGISTERED] = "a plan is durable",
+    [EV_VERIFIED] = "it is this one",
+    [EV_OTHER_PLAN] = "it is an earlier one",
     [EV_KEYS_DONE] = "every table has its rows and keys",
     [EV_CONSTRAINTS_DONE] = "every constraint is made",
     [EV_SEQUENCES_DONE] = "every table is complete",
@@ -61,7 +64,9 @@ static const struct {
     {P_PREFLIGHT, EV_SOUND, P_PLAN},
     {P_PREFLIGHT, EV_CHECKED, P_ENDED},
     {P_PLAN, EV_PLANNED, P_REGISTER},
-    {P_REGISTER, EV_REGISTERED, P_LOAD},
+    {P_REGISTER, EV_REGISTERED, P_VERIFY},
+    {P_VERIFY, EV_VERIFIED, P_LOAD},
+    {P_VERIFY, EV_OTHER_PLAN, P_STATE},
     {P_LOAD, EV_KEYS_DONE, P_CONSTRAINTS},
     {P_CONSTRAINTS, EV_CONSTRAINTS_DONE, P_SEQUENCES},
     {P_SEQUENCES, EV_SEQUENCES_DONE, P_COMPLETE},
@@ -197,6 +202,17 @@ set_uuid(struct co *co, const char *uuid)
     co_store_put(co, "task_uuid", co->uuid);
 }
 
+// Rows were refused, and the user did not say that this is no error.
+static bool
+rows_missing(const struct co *co)
+{
+    uint64_t refused = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        refused += co->tables[i].refused;
+    }
+    return refused && co->task->errors->data_error != GW__ERROR_POLICY__IGNORE_RECORD;
+}
+
 // The target's word against ours. It is right, but it must speak of the same task.
 static void
 resume(struct co *co, const Gw__TargetState *s)
@@ -222,6 +238,7 @@ resume(struct co *co, const Gw__TargetState *s)
     }
     if (s->completed && co->mode == MODE_RUN) {
         co->already_complete = true;
+        co->exit_code = rows_missing(co) ? 1 : 0;
         co->ended_us = s->completed_us;
         co_event(co, EV_FINISHED_BEFORE);
         co->ended_us = s->completed_us;
@@ -452,6 +469,39 @@ registered(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, s
     co_event(co, EV_REGISTERED);
 }
 
+static bool
+same_plan(const struct table *t, const Gw__TargetState *s)
+{
+    const Gw__TablePlan *mine = t->plan;
+    for (size_t i = 0; i < s->n_tables; i++) {
+        const Gw__TablePlan *stored = s->tables[i];
+        if (stored->target->id == mine->target->id) {
+            return stored->n_chunks == mine->n_chunks &&
+                   (!mine->n_chunks || strcmp(stored->chunks[0]->plan_id, mine->chunks[0]->plan_id) == 0);
+        }
+    }
+    return false;
+}
+
+// A coordinator may die while its plan is on its way to the target. Its successor plans anew, and finds the first
+// plan registered: that one is in force, and what is in memory must not be loaded under its numbers.
+static void
+verified(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)w;
+    (void)ctx;
+    if (phase_failed(co, e)) {
+        return;
+    }
+    bool same = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists &&
+                strcmp(reply->state->task_uuid, co->uuid) == 0;
+    for (size_t i = 0; same && i < co->tables_n; i++) {
+        same = same_plan(&co->tables[i], reply->state);
+    }
+    co->fresh = false; // what is there now is what this run began
+    co_event(co, same ? EV_VERIFIED : EV_OTHER_PLAN);
+}
+
 static void
 build_complete(struct co *co, Gw__Command *cmd, struct gw_arena *a)
 {
@@ -485,6 +535,7 @@ static const struct {
     {P_MAP, GW__STAGE__STAGE_TRANSFORM, build_map, mapped},
     {P_PREFLIGHT, GW__STAGE__STAGE_APPLY, build_preflight, preflight_done},
     {P_REGISTER, GW__STAGE__STAGE_APPLY, build_register, registered},
+    {P_VERIFY, GW__STAGE__STAGE_APPLY, build_load_state, verified},
     {P_COMPLETE, GW__STAGE__STAGE_APPLY, build_complete, completed},
 };
 
@@ -548,14 +599,11 @@ tick_plan(struct co *co)
 static void
 conclude(struct co *co)
 {
-    uint64_t refused = 0;
     uint32_t errors = 0;
     for (size_t i = 0; i < co->tables_n; i++) {
-        refused += co->tables[i].refused;
         errors += co->tables[i].state == T_ERROR;
     }
-    bool ignored = co->task->errors->data_error == GW__ERROR_POLICY__IGNORE_RECORD;
-    co->exit_code = errors || (refused && !ignored) ? 1 : 0;
+    co->exit_code = errors || rows_missing(co) ? 1 : 0;
     if (errors) { // not complete: the same command tries those tables again
         co_event(co, EV_STOP);
     } else {
@@ -600,7 +648,8 @@ co_tick(struct co *co)
     static void (*const ticks[PHASES])(struct co *) = {
         [P_START] = tick_start,        [P_STATE] = tick_job,         [P_CLEAR] = tick_job,
         [P_INSPECT] = tick_job,        [P_MAP] = tick_job,           [P_PREFLIGHT] = tick_job,
-        [P_PLAN] = tick_plan,          [P_REGISTER] = tick_job,      [P_LOAD] = tick_load,
+        [P_PLAN] = tick_plan,          [P_REGISTER] = tick_job,      [P_VERIFY] = tick_job,
+        [P_LOAD] = tick_load,
         [P_CONSTRAINTS] = tick_load,   [P_SEQUENCES] = tick_load,    [P_COMPLETE] = tick_job,
         [P_DROP] = tick_job,           [P_STOPPING] = tick_stopping,
     };

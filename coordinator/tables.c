@@ -110,6 +110,32 @@ table_to_read(struct gw_arena *a, const Gw__Table *source, const Gw__Table *targ
     return t;
 }
 
+// A key that is cut is another key.
+static bool
+in_a_key(const Gw__Table *t, const char *column)
+{
+    for (size_t i = 0; i < t->n_primary_key; i++) {
+        if (strcmp(t->primary_key[i], column) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < t->n_indexes; i++) {
+        for (size_t k = 0; t->indexes[i]->is_unique && k < t->indexes[i]->n_parts; k++) {
+            if (strcmp(t->indexes[i]->parts[k]->column, column) == 0) {
+                return true;
+            }
+        }
+    }
+    for (size_t i = 0; i < t->n_foreign_keys; i++) {
+        for (size_t k = 0; k < t->foreign_keys[i]->n_columns; k++) {
+            if (strcmp(t->foreign_keys[i]->columns[k], column) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void
 set_limits(struct co *co, struct table *t)
 {
@@ -128,7 +154,7 @@ set_limits(struct co *co, struct table *t)
     for (size_t i = 0; i < t->read->n_columns; i++) {
         const Gw__Column *c = t->read->columns[i];
         if (!c->left_out) {
-            t->max_bytes[t->max_bytes_n++] = c->is_lob ? most : 0;
+            t->max_bytes[t->max_bytes_n++] = c->is_lob && !in_a_key(t->read, c->name) ? most : 0;
         }
     }
 }
@@ -181,7 +207,6 @@ co_tables_from_catalogs(struct co *co)
         p->target = co->target_cat->tables[i];
         p->source->id = p->target->id = (uint32_t)i + 1;
         p->generation = 1;
-        p->data_error = co->task->errors->data_error;
         table_init(co, &co->tables[i], p);
     }
     put_in_order(co);
@@ -230,7 +255,6 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
     for (size_t i = 0; i < co->tables_n; i++) {
         struct table *t = &co->tables[i];
         table_init(co, t, mine->tables[i]);
-        t->plan->data_error = co->task->errors->data_error;
         t->state = resume_state(t);
         gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t),
                 state_names[t->state], t->done, t->plan->n_chunks);
@@ -283,10 +307,37 @@ co_table_failed(struct co *co, struct table *t, struct gw_err *e)
     return true;
 }
 
+// The ends of a key are those of the snapshot that the plan was made in. Without a stream of changes behind the load,
+// rows beyond them that a later snapshot shows belong to the first and the last chunk: nobody else brings them. Within
+// the same snapshot there are none.
+static void
+open_ends(Gw__TablePlan *p)
+{
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        Gw__Chunk *c = p->chunks[i], *before = i ? p->chunks[i - 1] : NULL;
+        if (c->by != GW__CHUNK_BY__BY_KEY) {
+            continue;
+        }
+        if (!before || before->by != GW__CHUNK_BY__BY_KEY || !before->hi) {
+            c->lo = NULL;
+        }
+        if (c->hi_inclusive) {
+            c->hi = NULL;
+            c->hi_inclusive = false;
+        }
+    }
+}
+
 void
 co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned)
 {
     Gw__TablePlan *p = gw_pb_dup(&co->arena, planned);
+    char id[37];
+    gw_uuid(id);
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        p->chunks[i]->plan_id = gw_arena_strdup(&co->arena, id);
+    }
+    open_ends(p);
     t->plan->chunks = p->chunks;
     t->plan->n_chunks = p->n_chunks;
     t->plan->one_snapshot = p->one_snapshot;

@@ -3,6 +3,7 @@
 GODWIT_UPDATE_GOLDEN=1 writes the files anew; the difference is then for a person to read, in the change that caused it.
 """
 
+import difflib
 import os
 import re
 import subprocess
@@ -24,7 +25,8 @@ def against(name, text):
         path.write_text(text)
         return
     assert path.exists(), f"{name} is not there: GODWIT_UPDATE_GOLDEN=1 writes it"
-    assert text == path.read_text(), f"{name} is not what it was"
+    diff = difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), "before", "now", lineterm="", n=0)
+    assert text == path.read_text(), f"{name} is not what it was\n" + "\n".join(diff)
 
 
 @pytest.mark.parametrize("pair", [p for p in every_pair() if p[0] != p[1]], ids=pair_ids)

@@ -100,8 +100,7 @@ class World:
 
     def close(self):
         for r in self.runs:
-            if r.running():
-                r.kill_all()
+            r.sweep()
         for db in self.databases:
             try:
                 if db.engine == "postgresql":

@@ -68,6 +68,18 @@ def children_of(pid):
     return found
 
 
+def session_of(pid):
+    """Pids of the session that `pid` began: whatever it started, orphans included."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rsplit(")", 1)[1].split()[3]) == pid:
+                found.append(int(stat.parent.name))
+        except (OSError, IndexError):
+            pass
+    return found
+
+
 class Run:
     """A started command. Its process group is its own, so kill() reaches what the command itself would not end."""
 
@@ -122,13 +134,18 @@ class Run:
 
     def kill_all(self):
         """kill -9 of the command and of everything that it started, at once."""
-        pids = [self.pid] + list(self.children().values())
+        self.sweep()
+        self.process.wait(20)
+
+    def sweep(self):
+        """Ends what is left of it, and returns how many processes that were."""
+        pids = session_of(self.pid)
         for p in pids:
             try:
                 os.kill(p, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(20)
+        return len(pids)
 
     def wait(self, seconds=120):
         try:

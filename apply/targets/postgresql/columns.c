@@ -34,7 +34,7 @@ shape_of(const char *text)
     return s;
 }
 
-// Pairs of different types whose fate is known. What is not here may be refused.
+// Pairs of different types whose fate is known. What is not here may be altered by the server: it is not tried.
 static const struct {
     const char *need, *have;
     enum pgt_fit fit;
@@ -76,6 +76,28 @@ static const struct {
      "the zone would be cut: times would be in UTC"},
     {"date", "timestamp with time zone", PGT_CHANGES, "dates would become midnight in UTC"},
     {"bit", "bit varying", PGT_FITS, NULL},
+    {"smallint", "boolean", PGT_REFUSES, "values other than 0 and 1 are refused"},
+    {"boolean", "text", PGT_CHANGES, "values would become the letters t and f"},
+    {"uuid", "character varying", PGT_FITS, NULL},
+    {"inet", "cidr", PGT_REFUSES, "addresses with bits to the right of the mask are refused"},
+    {"text", "uuid", PGT_CHANGES, "upper case and braces would be lost; what is no uuid is refused"},
+    {"character", "uuid", PGT_CHANGES, "upper case and braces would be lost; what is no uuid is refused"},
+    {"character varying", "uuid", PGT_CHANGES, "upper case and braces would be lost; what is no uuid is refused"},
+    {"text", "json", PGT_REFUSES, "what is no JSON is refused"},
+    {"text", "jsonb", PGT_CHANGES, "white space, the order of keys and duplicate keys would be lost"},
+    {"text", "xml", PGT_REFUSES, "what is no XML is refused"},
+    {"timestamp without time zone", "text", PGT_FITS, NULL},
+    {"timestamp with time zone", "text", PGT_FITS, NULL},
+    {"date", "text", PGT_FITS, NULL},
+    {"interval", "text", PGT_FITS, NULL},
+    {"bit", "text", PGT_FITS, NULL},
+    {"bit varying", "text", PGT_FITS, NULL},
+    {"xml", "text", PGT_FITS, NULL},
+    {"integer", "smallint", PGT_REFUSES, "greater numbers are refused"},
+    {"bigint", "smallint", PGT_REFUSES, "greater numbers are refused"},
+    {"bigint", "integer", PGT_REFUSES, "greater numbers are refused"},
+    {"numeric", "bigint", PGT_REFUSES, "fractions and greater numbers are refused"},
+    {"numeric", "integer", PGT_REFUSES, "fractions and greater numbers are refused"},
 };
 
 // Decimal digits that an integer type needs; 0 = not an integer type.
@@ -125,10 +147,10 @@ same_base(const struct shape *need, const struct shape *have, const char **why)
         return PGT_REFUSES;
     }
     if (need->n < 0 || need->n > have->n) {
-        *why = strcmp(need->base, "bit varying") == 0
-                   ? "longer bit strings are refused"
-                   : "longer values are refused, and blanks beyond the length would be cut";
-        return PGT_REFUSES;
+        bool bits = strcmp(need->base, "bit varying") == 0;
+        *why = bits ? "longer bit strings are refused"
+                    : "longer values are refused, and blanks beyond the length would be cut";
+        return bits ? PGT_REFUSES : PGT_CHANGES;
     }
     return PGT_FITS;
 }
@@ -159,7 +181,10 @@ pgt_type_fit(const char *need_text, const char *have_text, const char **why)
     }
     if (strcmp(need.base, "text") == 0 && strcmp(have.base, "character varying") == 0) {
         *why = "longer values are refused, and blanks beyond the length would be cut";
-        return have.n < 0 ? PGT_FITS : PGT_REFUSES;
+        return have.n < 0 ? PGT_FITS : PGT_CHANGES;
+    }
+    if (digits && integer_digits(have.base) > digits) {
+        return PGT_FITS;
     }
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (strcmp(pairs[i].need, need.base) == 0 && strcmp(pairs[i].have, have.base) == 0) {
@@ -167,8 +192,8 @@ pgt_type_fit(const char *need_text, const char *have_text, const char **why)
             return pairs[i].fit;
         }
     }
-    *why = "values that it cannot read are refused";
-    return PGT_REFUSES;
+    *why = "values might be altered on the way into it";
+    return PGT_ALTERS;
 }
 
 // ---- the columns of a table
@@ -190,6 +215,12 @@ check_one(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c, const
     if (row < 0) {
         pgt_find(f, c->left_out ? WARN : ERR, t, c->name, "add the column, or use DROP_AND_CREATE", NULL,
                  "the table on the target has no column \"%s\"", c->name);
+        return;
+    }
+    if (c->left_out && !pgt_text(r, row, 4)[0]) {
+        pgt_find(f, ERR, t, c->name, "make it a generated column there, or use DROP_AND_CREATE", NULL,
+                 "column \"%s\" is generated on the source and plain on the target: it would stay empty",
+                 c->name);
         return;
     }
     if (c->left_out) {

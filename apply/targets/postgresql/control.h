@@ -14,6 +14,9 @@ int pgt_control_make(struct pgt *t, struct gw_err *err);
 // Inside a transaction.
 int pgt_lock_ddl(struct pgt *t, struct gw_err *err);
 
+// Appends \x and the hex digits of the packed message: bytea's own text form.
+void pgt_hex(struct gw_buf *out, const void *msg);
+
 struct pgt_table_row {
     uint32_t generation;
     Gw__TableState state;

@@ -159,6 +159,29 @@ check_triggers(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, co
     return rc;
 }
 
+// With session_replication_role = replica neither foreign keys nor deferrable constraints are looked at, and they are
+// taken for proven afterwards.
+static int
+check_unproven(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x,
+               struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    const char *p[] = {x->oid};
+    int rc = !t->may_replica ? GW_OK
+                             : pgt_query(t, &r, err, 1, p,
+                                         "SELECT conname, pg_catalog.pg_get_constraintdef(oid)"
+                                         " FROM pg_catalog.pg_constraint WHERE conrelid = $1::pg_catalog.oid"
+                                         " AND (contype = 'f' OR (condeferrable AND contype IN ('p', 'u', 'x')))"
+                                         " ORDER BY 1");
+    for (int i = 0; rc == GW_OK && r && i < PQntuples(r); i++) {
+        pgt_find(f, WARN, table, pgt_text(r, i, 0),
+                 "drop it before the load and add it again behind it: that proves it", NULL,
+                 "constraint \"%s\" (%s) is on the target already and is not checked for the rows that are loaded",
+                 pgt_text(r, i, 0), pgt_text(r, i, 1));
+    }
+    return rc;
+}
+
 static int
 check_rows(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct gw_err *err)
 {
@@ -199,6 +222,7 @@ check_kept(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const 
     }
     int rc = pgt_preflight_columns(t, f, table, x->oid, err);
     rc = rc == GW_OK ? check_triggers(t, f, table, x, err) : rc;
+    rc = rc == GW_OK ? check_unproven(t, f, table, x, err) : rc;
     return rc == GW_OK && !empty ? check_rows(t, f, table, err) : rc;
 }
 

@@ -9,13 +9,14 @@
 #include "common/clock.h"
 #include "common/copytext.h"
 #include "common/fault.h"
-#include "pgt.h"
+#include "common/plan.h"
+#include "control.h"
 
 enum { COPY_PIECE = 1 << 26 }; // PQputCopyData takes an int
 
 struct claim {
     struct pgt_num id, gen, no;
-    const char *key[4]; // task, table_id, generation, no
+    const char *key[5]; // task, table_id, generation, no, plan
 };
 
 static void
@@ -28,6 +29,8 @@ claim_init(struct claim *k, const struct pgt *t, uint32_t table_id, uint32_t gen
 }
 
 #define CHUNK_KEY "task = $1 AND table_id = $2 AND generation = $3 AND no = $4"
+// A chunk of another plan may have the same number.
+#define SAME_PLAN "c.plan = $5::bytea"
 #define CHUNK_WORK                                                                                 \
     "pg_catalog.concat('godwit chunk ', c.table_id, '.', c.generation, '.', c.no, '.', c.epoch)"
 // The generation is still the stored one, and nobody is emptying the table.
@@ -78,12 +81,12 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
     // A pid alone may belong to somebody else by now, and the session may have given this chunk up and work on
     // another: it says what it works on in its application_name, for the time of the transaction.
     // pg_terminate_backend waits since version 14; before, the successor's COPY waits on the locks instead.
-    int rc = pgt_query(t, &r, &why, 4, k->key,
+    int rc = pgt_query(t, &r, &why, 5, k->key,
                        "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
                        " FROM %s.chunks c JOIN pg_catalog.pg_stat_activity a"
                        " ON a.pid = c.backend AND a.backend_start = c.backend_start"
                        " AND a.application_name = " CHUNK_WORK
-                       " WHERE c." CHUNK_KEY " AND c.state = 0"
+                       " WHERE c." CHUNK_KEY " AND " SAME_PLAN " AND c.state = 0"
                        " AND a.pid <> pg_catalog.pg_backend_pid()",
                        t->version >= 140000 ? ", 10000" : "", t->ctl);
     if (rc != GW_OK && strcmp(why.code, "42501") == 0) {
@@ -105,8 +108,8 @@ not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__
             Gw__Chunk *done, struct gw_err *err)
 {
     PGT_RES r = NULL;
-    int rc = pgt_query(t, &r, err, 4, k->key, "SELECT " DURABLE ", " TABLE_OPEN
-                       " FROM %1$s.chunks WHERE " CHUNK_KEY, t->ctl);
+    int rc = pgt_query(t, &r, err, 5, k->key, "SELECT " DURABLE ", " TABLE_OPEN
+                       " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN, t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
@@ -122,8 +125,9 @@ not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__
         done->values_truncated = pgt_u64(r, 0, 7);
         return GW_END;
     }
-    return gw_err_set(err, GW_FENCED, "", "chunk %u of generation %u is not the stored plan's", c->no,
-                      c->generation);
+    gw_err_set(err, GW_FENCED, "", "chunk %u of generation %u is not the stored plan's", c->no, c->generation);
+    gw_err_hint(err, "does another godwit work on the same task?");
+    return GW_FENCED;
 }
 
 static int
@@ -132,18 +136,24 @@ claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch
 {
     struct claim k;
     claim_init(&k, t, c->table_id, c->generation, c->no);
+    PGT_BUF plan;
+    gw_buf_init(&plan, PGT_SQL_MAX);
+    Gw__Chunk part = gw_plan_part(c);
+    pgt_hex(&plan, &part);
+    k.key[4] = plan.data;
     int rc = end_earlier(t, &k, err);
     if (rc != GW_OK) {
         return rc;
     }
-    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], t->owner};
+    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], k.key[4], t->owner};
     PGT_RES r = NULL;
-    rc = pgt_query(t, &r, err, 5, p,
-                   "UPDATE %1$s.chunks c SET epoch = c.epoch + 1, owner = $5,"
+    rc = pgt_query(t, &r, err, 6, p,
+                   "UPDATE %1$s.chunks c SET epoch = c.epoch + 1, owner = $6,"
                    " backend = b.pid, backend_start = b.backend_start"
                    " FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_get_activity("
                    "pg_catalog.pg_backend_pid())) b"
-                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " TABLE_OPEN " RETURNING c.epoch",
+                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN
+                   " RETURNING c.epoch",
                    t->ctl);
     if (rc != GW_OK) {
         return rc;

@@ -303,6 +303,33 @@ check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_
     return rc == GW_OK ? pgt_preflight_existing(t, f, cat, table, resuming, err) : rc;
 }
 
+// A table that would be loaded into itself would be emptied first. The identity is what the source says of itself, in
+// the same words: whatever way either was reached.
+static int
+check_itself(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    int rc = pgt_query(t, &r, err, 0, NULL,
+                       "SELECT pg_catalog.format('postgresql:%%s/%%s/%%s', s.system_identifier, d.oid, d.datname)"
+                       " FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d"
+                       " WHERE d.datname = pg_catalog.current_database()");
+    if (rc != GW_OK || strcmp(pgt_text(r, 0, 0), cat->identity) != 0) {
+        return rc;
+    }
+    for (size_t i = 0; i < cat->n_tables; i++) {
+        for (size_t k = 0; k < cat->n_tables; k++) {
+            const Gw__Table *to = cat->tables[i], *from = cat->tables[k];
+            if (strcmp(pgt_schema(to), from->source_schema) == 0 && strcmp(to->name, from->source_name) == 0) {
+                pgt_find(f, ERR, NULL, "", "set TargetSchema to another schema, or name another database", NULL,
+                         "source and target are the same database, and table \"%s.%s\" would be loaded into itself",
+                         from->source_schema, from->source_name);
+                return GW_OK;
+            }
+        }
+    }
+    return GW_OK;
+}
+
 int
 pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
               Gw__Catalog *findings, struct gw_err *err)
@@ -310,6 +337,7 @@ pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resum
     struct pgt *t = self;
     struct pgt_findings f = {.a = a, .out = findings};
     int rc = check_server(t, &f, cat, err);
+    rc = rc == GW_OK ? check_itself(t, &f, cat, err) : rc;
     for (size_t i = 0; rc == GW_OK && i < cat->n_tables; i++) {
         rc = check_table(t, &f, cat, i, resuming, err);
     }

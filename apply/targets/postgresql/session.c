@@ -22,7 +22,7 @@ pgt_u64(const PGresult *r, int row, int col)
     return strtoull(PQgetvalue(r, row, col), NULL, 10);
 }
 
-static int
+__attribute__((format(printf, 6, 0))) static int
 vquery(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params,
        const char *fmt, va_list ap)
 {

@@ -6,29 +6,38 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/plan.h"
 #include "control.h"
 
 enum { INSERT_ROWS = 200 }; // chunk rows in one statement
 
-static void
-put_bytes(struct gw_buf *sql, const void *msg)
+void
+pgt_hex(struct gw_buf *out, const void *msg)
 {
     const ProtobufCMessage *m = msg;
     size_t n = protobuf_c_message_get_packed_size(m);
     uint8_t *bytes = malloc(n ? n : 1);
     gw_assert(bytes);
     protobuf_c_message_pack(m, bytes);
-    gw_buf_puts(sql, "'\\x");
+    gw_buf_puts(out, "\\x");
     static const char hex[] = "0123456789abcdef";
-    char *to = gw_buf_room(sql, 2 * n);
+    char *to = gw_buf_room(out, 2 * n);
     if (to) {
         for (size_t i = 0; i < n; i++) {
             *to++ = hex[bytes[i] >> 4];
             *to++ = hex[bytes[i] & 15];
         }
-        gw_buf_added(sql, 2 * n);
+        gw_buf_added(out, 2 * n);
+        gw_buf_puts(out, ""); // the NUL behind it
     }
     free(bytes);
+}
+
+static void
+put_bytes(struct gw_buf *sql, const void *msg)
+{
+    gw_buf_puts(sql, "'");
+    pgt_hex(sql, msg);
     gw_buf_puts(sql, "'::bytea");
 }
 
@@ -220,7 +229,8 @@ insert_chunks(struct pgt *t, uint32_t table_id, uint32_t generation, size_t n, G
             gw_buf_puts(&sql, i > from ? ", (" : "(");
             gw_pg_literal(&sql, t->task->name);
             gw_buf_printf(&sql, ", %u, %u, %u, ", table_id, generation, chunks[i]->no);
-            put_bytes(&sql, chunks[i]);
+            Gw__Chunk plan = gw_plan_part(chunks[i]);
+            put_bytes(&sql, &plan);
             gw_buf_putc(&sql, ')');
         }
         rc = pgt_exec(t, &sql, err);
@@ -388,18 +398,41 @@ pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__Table
     return rc;
 }
 
-// The table starts over: what the old chunks refused and made is void, what they wrote is still in the table.
+// Whether the stored chunks of the generation are these: the same order, come again.
+static int
+same_plan(struct pgt *t, const Gw__SetTable *set, bool *ret, struct gw_err *err)
+{
+    struct pgt_num id, gen;
+    const char *p[] = {t->task->name, pgt_num(&id, set->table_id), pgt_num(&gen, set->generation)};
+    PGT_RES r = NULL;
+    int rc = pgt_query(t, &r, err, 3, p,
+                       "SELECT no, plan FROM %s.chunks WHERE task = $1 AND table_id = $2"
+                       " AND generation = $3 ORDER BY no",
+                       t->ctl);
+    bool same = rc == GW_OK && (size_t)PQntuples(r) == set->n_chunks;
+    PGT_BUF mine;
+    gw_buf_init(&mine, PGT_SQL_MAX);
+    for (int i = 0; same && i < PQntuples(r); i++) {
+        Gw__Chunk plan = gw_plan_part(set->chunks[i]);
+        gw_buf_reset(&mine);
+        pgt_hex(&mine, &plan);
+        same = pgt_u64(r, i, 0) == set->chunks[i]->no && strcmp(pgt_text(r, i, 1), mine.data) == 0;
+    }
+    *ret = same;
+    return rc;
+}
+
+// The table starts over: what the old chunks refused and made is void, what they wrote is still in the table. A loader
+// of an old chunk may hold its row and commit while the DELETE waits: only the deleted row itself knows.
 static int
 replace_chunks(struct pgt *t, const Gw__SetTable *set, const char *const *p, struct gw_err *err)
 {
     int rc = pgt_affect(t, NULL, err, 2, p,
-                        "UPDATE %1$s.tables t SET had_rows = t.had_rows OR EXISTS (SELECT FROM"
-                        " %1$s.chunks c WHERE c.task = t.task AND c.table_id = t.table_id"
-                        " AND c.state = 1 AND c.rows_written > 0) WHERE task = $1 AND table_id = $2",
+                        "WITH gone AS (DELETE FROM %1$s.chunks WHERE task = $1 AND table_id = $2"
+                        " RETURNING state, rows_written) UPDATE %1$s.tables SET had_rows = had_rows OR"
+                        " EXISTS (SELECT FROM gone WHERE state = 1 AND rows_written > 0)"
+                        " WHERE task = $1 AND table_id = $2",
                         t->ctl);
-    rc = rc == GW_OK ? pgt_affect(t, NULL, err, 2, p,
-                                  "DELETE FROM %s.chunks WHERE task = $1 AND table_id = $2", t->ctl)
-                     : rc;
     rc = rc == GW_OK ? pgt_affect(t, NULL, err, 2, p,
                                   "DELETE FROM %s.steps WHERE task = $1 AND table_id = $2", t->ctl)
                      : rc;
@@ -417,6 +450,26 @@ replace_chunks(struct pgt *t, const Gw__SetTable *set, const char *const *p, str
                        : rc;
 }
 
+// A server that was restored, or failed over to a replica that lagged behind, has forgotten commits that it once
+// confirmed: what it holds now decides.
+static int
+all_durable(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
+{
+    struct pgt_num id, gen;
+    const char *p[] = {t->task->name, pgt_num(&id, set->table_id), pgt_num(&gen, set->generation)};
+    PGT_RES r = NULL;
+    int rc = pgt_query(t, &r, err, 3, p,
+                       "SELECT pg_catalog.count(*) FROM %s.chunks WHERE task = $1 AND table_id = $2"
+                       " AND generation = $3 AND state = 0",
+                       t->ctl);
+    if (rc == GW_OK && pgt_u64(r, 0, 0) > 0) {
+        rc = gw_err_set(err, GW_FENCED, "", "%s chunks that were durable are open again on the target",
+                        pgt_text(r, 0, 0));
+        gw_err_hint(err, "was it restored or failed over? run the task again: it loads what is missing");
+    }
+    return rc;
+}
+
 static int
 set_table(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
 {
@@ -429,10 +482,24 @@ set_table(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
         return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u",
                           row.generation, set->generation);
     }
-    // The same order twice must not throw away what was loaded in between.
-    if (set->replace_chunks && row.generation == set->generation && row.durable) {
-        return gw_err_set(err, GW_FENCED, "", "generation %u has durable chunks already",
-                          row.generation);
+    // The same order twice must not throw away what was loaded in between, and of two orders one must win.
+    if (set->replace_chunks && row.generation == set->generation) {
+        bool same = false;
+        rc = same_plan(t, set, &same, err);
+        if (rc == GW_OK && (!same || row.durable)) {
+            rc = gw_err_set(err, GW_FENCED, "", "generation %u is planned already", row.generation);
+            gw_err_hint(err, "does another godwit work on the same task?");
+        }
+        if (rc != GW_OK) {
+            return rc;
+        }
+    }
+    if (!set->replace_chunks && (set->state == GW__TABLE_STATE__STATE_LOADED ||
+                                 set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
+        rc = all_durable(t, set, err);
+        if (rc != GW_OK) {
+            return rc;
+        }
     }
     struct pgt_num id, gen, st;
     const char *p[] = {t->task->name, pgt_num(&id, set->table_id), pgt_num(&gen, set->generation),
@@ -472,11 +539,15 @@ pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
     uint64_t n = 0;
     // The first completion stays: a repeated order is not a new fact.
     int rc = pgt_affect(t, &n, err, 2, p,
-                        "UPDATE %s.tasks SET completed_us = coalesce(completed_us, $2::bigint)"
-                        " WHERE task = $1",
+                        "UPDATE %1$s.tasks SET completed_us = coalesce(completed_us, $2::bigint)"
+                        " WHERE task = $1 AND NOT EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1"
+                        " AND t.state NOT IN (4, 5))",
                         t->ctl);
     if (rc == GW_OK && n != 1) {
-        return gw_err_set(err, GW_FENCED, "", "task \"%s\" is not registered", t->task->name);
+        gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone",
+                   t->task->name);
+        gw_err_hint(err, "does another godwit work on the same task? run it again");
+        return GW_FENCED;
     }
     return rc == GW_OK ? rc : gw_err_wrap(err, "complete task \"%s\"", t->task->name);
 }

@@ -419,7 +419,7 @@ memory_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw
     struct gw_arena scratch;
     gw_arena_init(&scratch);
     char *now = NULL;
-    uint32_t no;
+    uint32_t no = 0;
     int r = memory_identity(m, &scratch, &now, err);
     if (r == GW_OK && (strcmp(now, t->fingerprint) != 0 || !table_no(m, t->source_name, &no))) {
         r = gw_err_set(err, GW_CONFIG, NULL,

@@ -2,6 +2,7 @@
 // (https://www.postgresql.org/docs/15/catalogs.html). One query an aspect, for all tables at once.
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "pgs.h"
 
@@ -61,7 +62,7 @@ struct table_row {
     uint64_t oid;
     bool readable, secured;
     int triggers, policies;
-    const char *user;
+    const char *unreadable, *user, *children;
 };
 
 static void
@@ -81,6 +82,17 @@ check_access(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, const str
                  gw_arena_printf(a, "row security hides rows from user %s", user.data),
                  "let the user see all rows, or leave the table out",
                  gw_arena_printf(a, "ALTER ROLE %s BYPASSRLS", user.data));
+    }
+    if (row->unreadable[0]) {
+        pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_ERROR, "",
+                 gw_arena_printf(a, "user %s may not read its partitions %s", user.data, row->unreadable),
+                 "grant the privilege on each partition, or leave the table out",
+                 gw_arena_printf(a, "GRANT SELECT ON %s TO %s", row->unreadable, user.data));
+    }
+    if (row->children[0]) {
+        pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "",
+                 gw_arena_printf(a, "tables inherit from it: %s", row->children),
+                 "they are tables of their own on the target: select them too, their rows do not come with this one", "");
     }
     if (row->triggers) {
         pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "", gw_arena_printf(a, "%d triggers", row->triggers),
@@ -105,7 +117,6 @@ fill_table(struct gw_arena *a, const PGresult *r, int i, Gw__Table *t)
     t->native_options =
         gw_arena_printf(a, "%s%s%s%s", pgs_text(r, i, 6)[0] == 'u' ? "UNLOGGED " : "", options[0] ? "WITH (" : "",
                         options, options[0] ? ")" : "");
-    t->fingerprint = pgs_dup(a, r, i, 11);
 }
 
 static int
@@ -118,13 +129,17 @@ describe_tables(struct pgs *s, struct gw_arena *a, Gw__Catalog *cat, struct pgs_
         " CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) ELSE '' END,"
         " CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.array_to_string(c.reloptions, ', '), '') ELSE '' END,"
         " c.relpersistence,"
-        " pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND (pg_catalog.has_table_privilege(c.oid, 'SELECT') OR NOT"
-        " EXISTS (SELECT 1 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
-        " AND NOT a.attisdropped AND NOT pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT'))),"
+        // Locking needs the privilege on the whole table, and partitions are read one by one.
+        " pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
         " pg_catalog.row_security_active(c.oid),"
         " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal),"
-        " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid), " PGS_FINGERPRINT
-        ", current_user"
+        " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid),"
+        " CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(pg_catalog.string_agg(p.relid::pg_catalog.text, ', '"
+        " ORDER BY p.relid::pg_catalog.text), '') FROM pg_catalog.pg_partition_tree(c.oid) p"
+        " WHERE NOT pg_catalog.has_table_privilege(p.relid, 'SELECT')) ELSE '' END, current_user,"
+        " CASE WHEN c.relkind = 'r' THEN (SELECT coalesce(pg_catalog.string_agg(h.inhrelid::pg_catalog.regclass::"
+        "pg_catalog.text, ', ' ORDER BY h.inhrelid), '') FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid)"
+        " ELSE '' END"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'"
         " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' ORDER BY c.oid");
@@ -146,7 +161,8 @@ describe_tables(struct pgs *s, struct gw_arena *a, Gw__Catalog *cat, struct pgs_
         }
         fill_table(a, r, i, *found);
         struct table_row row = {pgs_u64(r, i, 0), pgs_true(r, i, 7), pgs_true(r, i, 8),
-                                pgs_int(r, i, 9), pgs_int(r, i, 10), pgs_text(r, i, 12)};
+                                pgs_int(r, i, 9), pgs_int(r, i, 10), pgs_text(r, i, 11),
+                                pgs_text(r, i, 12), pgs_text(r, i, 13)};
         check_access(a, cat, *found, &row);
         *(struct pgs_rel *)gw_arena_push(a, &rels->items, &rels->n, sizeof *rels->items) =
             (struct pgs_rel){row.oid, *found};
@@ -154,6 +170,85 @@ describe_tables(struct pgs *s, struct gw_arena *a, Gw__Catalog *cat, struct pgs_
     }
     rels->oids = gw_arena_printf(a, "'{%s}'::pg_catalog.oid[]", oids.len ? oids.data : "");
     return GW_OK;
+}
+
+// ---- the definition, in short ------------------------------------------------------------------
+
+static void
+hash_columns(XXH3_state_t *h, const PGresult *r)
+{
+    for (int i = 0; i < PQnfields(r); i++) {
+        const char *name = PQfname(r, i);
+        uint32_t facts[] = {PQftable(r, i), (uint32_t)PQftablecol(r, i), PQftype(r, i), (uint32_t)PQfmod(r, i)};
+        XXH3_64bits_update(h, name, strlen(name) + 1);
+        XXH3_64bits_update(h, facts, sizeof facts);
+    }
+}
+
+// Two statements in one round trip; the second gives the table's number and those of its partitions.
+static int
+ask_definition(struct pgs *s, const char *schema, const char *name, XXH3_state_t *h, struct gw_err *err)
+{
+    PGS_BUF q, lit, sql;
+    gw_buf_init(&q, 4096);
+    gw_buf_init(&lit, 8192);
+    gw_buf_init(&sql, 64 * 1024);
+    gw_pg_qname(&q, schema, name);
+    gw_pg_literal(&lit, q.data);
+    gw_buf_printf(&sql,
+                  "SELECT * FROM %s WHERE false; SELECT %s::pg_catalog.regclass::pg_catalog.oid,"
+                  " (SELECT coalesce(pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_catalog.text, ','"
+                  " ORDER BY p.relid::pg_catalog.oid), '') FROM pg_catalog.pg_partition_tree(%s) p)",
+                  q.data, lit.data, lit.data);
+    int rc = PQsendQuery(s->c, sql.data) ? GW_OK : gw_pg_error(s->c, NULL, err, "describe %s", q.data);
+    PGresult *r;
+    for (int n = 0; rc != GW_RETRY && (r = PQgetResult(s->c)); n++) {
+        if (PQresultStatus(r) != PGRES_TUPLES_OK) {
+            rc = rc == GW_OK ? gw_pg_error(s->c, r, err, "describe %s", q.data) : rc;
+        } else if (n == 0) {
+            hash_columns(h, r);
+        } else {
+            XXH3_64bits_update(h, pgs_text(r, 0, 0), strlen(pgs_text(r, 0, 0)) + 1);
+            XXH3_64bits_update(h, pgs_text(r, 0, 1), strlen(pgs_text(r, 0, 1)) + 1);
+        }
+        PQclear(r);
+    }
+    return rc;
+}
+
+int
+pgs_fingerprint(struct pgs *s, struct gw_arena *a, const char *schema, const char *name, char **ret,
+                struct gw_err *err)
+{
+    XXH3_state_t *h = XXH3_createState();
+    gw_assert(h);
+    XXH3_64bits_reset(h);
+    int rc = ask_definition(s, schema, name, h, err);
+    if (rc == GW_OK) {
+        *ret = gw_arena_printf(a, "%016llx", (unsigned long long)XXH3_64bits_digest(h));
+    }
+    XXH3_freeState(h);
+    return rc;
+}
+
+static int
+describe_fingerprints(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
+                      struct gw_err *err)
+{
+    int rc = GW_OK;
+    for (size_t i = 0; rc == GW_OK && i < rels->n; i++) {
+        Gw__Table *t = rels->items[i].t;
+        struct gw_err cause = {0};
+        rc = pgs_fingerprint(s, a, t->schema, t->name, &t->fingerprint, &cause);
+        if (rc == GW_CONFIG) { // no privilege, a view over a table that is gone …: this table, not the task
+            pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_ERROR, "", cause.message, "mend it, or leave it out", "");
+            t->fingerprint = gw_arena_strdup(a, "-");
+            rc = GW_OK;
+        } else if (rc != GW_OK) {
+            *err = cause;
+        }
+    }
+    return rc;
 }
 
 // ---- columns -----------------------------------------------------------------------------------
@@ -269,6 +364,7 @@ pgs_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *er
         cat->server_version = pgs_dup(a, r, 0, 0);
         rc = describe_tables(s, a, cat, &rels, err);
     }
+    rc = rc == GW_OK ? describe_fingerprints(s, a, &rels, cat, err) : rc;
     rc = rc == GW_OK ? describe_columns(s, a, &rels, err) : rc;
     rc = rc == GW_OK ? pgs_describe_objects(s, a, &rels, cat, err) : rc;
     if (rc != GW_OK) {

@@ -13,7 +13,8 @@
 
 // Owned by the column (serial, identity), or only named by its default.
 static int
-describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, struct gw_err *err)
+describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
+                   struct gw_err *err)
 {
     PGS_RES r = NULL;
     int rc = pgs_query(
@@ -22,7 +23,8 @@ describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rel
         " pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),"
         " q.seqstart, q.seqincrement, pg_catalog.format('%%s MINVALUE %%s MAXVALUE %%s CACHE %%s%%s', CASE WHEN a.attidentity <> ''"
         " THEN '' ELSE 'AS ' || pg_catalog.format_type(q.seqtypid, NULL) END, q.seqmin, q.seqmax, q.seqcache,"
-        " CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END), a.attidentity"
+        " CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END), a.attidentity,"
+        " pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), current_user"
         " FROM (SELECT d.refobjid, d.refobjsubid, d.objid, 0 FROM pg_catalog.pg_depend d"
         " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
         " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')"
@@ -53,6 +55,15 @@ describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rel
         c->sequence_name = pgs_dup(a, r, i, 2);
         c->sequence_start = pgs_i64(r, i, 3);
         c->sequence_increment = pgs_i64(r, i, 4);
+        if (!pgs_true(r, i, 7)) {
+            PGS_BUF user;
+            gw_buf_init(&user, 4096);
+            gw_pg_ident(&user, pgs_text(r, i, 8));
+            pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, c->name,
+                     gw_arena_printf(a, "user %s may not read sequence %s", user.data, c->sequence_name),
+                     "the next number on the target is one more than the greatest that is there",
+                     gw_arena_printf(a, "GRANT SELECT ON SEQUENCE %s TO %s", c->sequence_name, user.data));
+        }
         const char *options = pgs_text(r, i, 5);
         c->identity_options = gw_arena_strdup(a, options + strspn(options, " "));
     }
@@ -371,7 +382,7 @@ int
 pgs_describe_objects(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
                      struct gw_err *err)
 {
-    int rc = describe_sequences(s, a, rels, err);
+    int rc = describe_sequences(s, a, rels, cat, err);
     rc = rc == GW_OK ? describe_constraints(s, a, rels, err) : rc;
     rc = rc == GW_OK ? describe_index_heads(s, a, rels, cat, err) : rc;
     rc = rc == GW_OK ? describe_index_parts(s, a, rels, err) : rc;

@@ -60,12 +60,10 @@ int pgs_query(struct pgs *s, PGresult **ret, struct gw_err *err, const char *fmt
 // "ONLY schema.name" where inheritance children must not be read along.
 void pgs_from(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c);
 
-// The text that changes when the table's definition does, as a SQL expression over pg_class c.
-#define PGS_FINGERPRINT                                                                                      \
-    "c.oid::pg_catalog.text || '/' || coalesce((SELECT pg_catalog.md5(pg_catalog.string_agg("                \
-    "a.attname || '/' || a.atttypid::pg_catalog.text || '/' || a.atttypmod::pg_catalog.text, ','"            \
-    " ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a"                                                    \
-    " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '')"
+// A short text that changes when the table's columns (names, numbers, types) or its tree of partitions do. It asks the
+// parser, which knows the catalogue as it is *now*: queries on the catalogue inside a snapshot would see it as it was.
+int pgs_fingerprint(struct pgs *s, struct gw_arena *a, const char *schema, const char *name, char **ret,
+                    struct gw_err *err);
 
 // ---- describe.c, objects.c
 

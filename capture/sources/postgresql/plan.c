@@ -141,6 +141,11 @@ split_key(const Gw__Table *t)
         GW__KIND__KIND_TEXT,
     };
     const Gw__Column *c = t->n_primary_key ? pgs_column(t, t->primary_key[0]) : NULL;
+    bool text = c && (c->type->kind == GW__KIND__KIND_TEXT || c->type->kind == GW__KIND__KIND_VARCHAR);
+    // Not citext, name or a domain: their operators are found by search_path, which is empty here.
+    if (text && strcmp(c->type->native, "text") != 0 && strncmp(c->type->native, "character varying", 17) != 0) {
+        return NULL;
+    }
     for (size_t i = 0; c && i < sizeof kinds / sizeof *kinds; i++) {
         if (c->type->kind == kinds[i]) {
             return c;

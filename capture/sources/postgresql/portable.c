@@ -18,11 +18,17 @@ struct token {
     size_t len;
 };
 
+// What a cast may be taken away from: a number's text is not how another engine writes that number.
+enum value { V_OTHER, V_EXACT, V_TEXT, V_INTEGER_LITERAL, V_FRACTION_LITERAL, V_TEXT_LITERAL };
+
+enum { DEPTH_MAX = 200 };
+
 struct reader {
     const char *p;
     struct token t; // the one in hand
     const Gw__Table *table;
     struct gw_buf *out;
+    unsigned depth;
     bool bad;
 };
 
@@ -101,38 +107,70 @@ put_text(struct reader *r, const char *text)
     put(r, &t);
 }
 
-// Casts that change no value of what stands before them: a text to a text, a number to a wider one.
-static void
-skip_casts(struct reader *r, bool literal)
+static bool
+is_one_of(const struct reader *r, const char *const *words)
 {
-    static const char *const always[] = {"text", "character", "numeric", "bpchar", NULL};
-    static const char *const literals[] = {"integer", "bigint", "smallint", "date", "timestamp", "double", NULL};
-    while (take(r, "::")) {
-        bool known = false;
-        for (size_t i = 0; always[i]; i++) {
-            known = known || is(r, always[i]);
-        }
-        for (size_t i = 0; literal && literals[i]; i++) {
-            known = known || is(r, literals[i]);
-        }
-        if (!known) {
-            r->bad = true;
-            return;
-        }
+    bool yes = false;
+    for (size_t i = 0; words[i]; i++) {
+        yes = yes || is(r, words[i]);
+    }
+    return yes;
+}
+
+// The type's name behind :: in hand, with all its words. A size behind it may have cut the value.
+static void
+skip_type(struct reader *r, bool array)
+{
+    static const char *const more[] = {"varying", "precision", "without", "time", "zone", NULL};
+    next(r);
+    while (is_one_of(r, more)) {
         next(r);
-        while (is(r, "varying") || is(r, "precision") || is(r, "without") || is(r, "time") || is(r, "zone")) {
-            next(r);
-        }
-        if (is(r, "(")) { // a size: the value may have been cut to it
-            r->bad = true;
-        }
-        if (take(r, "[")) {
-            r->bad = r->bad || !take(r, "]");
-        }
+    }
+    r->bad = r->bad || is(r, "(");
+    if (array && take(r, "[")) {
+        r->bad = r->bad || !take(r, "]");
     }
 }
 
-static void expression(struct reader *r);
+// Casts that change nothing of what stands before them: a text to a text, an exact number to a wider one, and those
+// that only tell a literal's type. What is left of the value is returned.
+static enum value
+skip_casts(struct reader *r, enum value v)
+{
+    static const char *const texts[] = {"text", "character", "bpchar", NULL};
+    static const char *const integers[] = {"integer", "bigint", "smallint", NULL};
+    static const char *const fractions[] = {"numeric", "double", NULL};
+    static const char *const times[] = {"date", "timestamp", NULL};
+    while (!r->bad && take(r, "::")) {
+        bool text = is_one_of(r, texts), fraction = is_one_of(r, fractions);
+        bool same = (text && (v == V_TEXT || v == V_TEXT_LITERAL)) || (is(r, "numeric") && v == V_EXACT) ||
+                    (fraction && (v == V_INTEGER_LITERAL || v == V_FRACTION_LITERAL)) ||
+                    (is_one_of(r, integers) && v == V_INTEGER_LITERAL) ||
+                    (is_one_of(r, times) && v == V_TEXT_LITERAL);
+        if (!same) {
+            r->bad = true;
+            return V_OTHER;
+        }
+        // '2020-01-01'::date has its type now; the words are as free as before only in a text.
+        v = text ? V_TEXT : v == V_TEXT_LITERAL ? V_OTHER : V_EXACT;
+        skip_type(r, false);
+    }
+    return v;
+}
+
+// (ARRAY['a'::character varying, …])::text[]: the elements have shown that they are texts or numbers.
+static void
+skip_array_casts(struct reader *r, enum value elements)
+{
+    static const char *const texts[] = {"text", "character", "bpchar", NULL};
+    while (!r->bad && take(r, "::")) {
+        bool same = is_one_of(r, texts) ? elements == V_TEXT : is(r, "numeric") && elements == V_EXACT;
+        r->bad = !same;
+        skip_type(r, true);
+    }
+}
+
+static enum value expression(struct reader *r);
 
 // = ANY (ARRAY[…]) and <> ALL (ARRAY[…]), with or without a cast around the array.
 static void
@@ -149,8 +187,14 @@ membership(struct reader *r, const char *word)
         return;
     }
     gw_buf_puts(r->out, " (");
+    enum value elements = V_OTHER;
+    bool first = true;
     do {
-        expression(r);
+        enum value v = expression(r);
+        bool number = v == V_INTEGER_LITERAL || v == V_FRACTION_LITERAL;
+        v = number ? V_EXACT : v == V_TEXT_LITERAL ? V_TEXT : v;
+        elements = first || v == elements ? v : V_OTHER;
+        first = false;
         if (is(r, ",")) {
             gw_buf_puts(r->out, ",");
         }
@@ -158,7 +202,7 @@ membership(struct reader *r, const char *word)
     r->bad = r->bad || !take(r, "]");
     gw_buf_puts(r->out, ")");
     while (!r->bad && depth > 0) {
-        skip_casts(r, true);
+        skip_array_casts(r, elements);
         r->bad = r->bad || !take(r, ")");
         depth--;
     }
@@ -184,62 +228,93 @@ put_number(struct reader *r, const struct token *t)
     return false;
 }
 
+// Whether the word in hand is a column; *ret is what its values are. CHAR is left out: its cast drops blanks.
 static bool
-is_column(const struct reader *r)
+is_column(const struct reader *r, enum value *ret)
 {
     for (size_t i = 0; i < r->table->n_columns; i++) {
-        const char *name = r->table->columns[i]->name;
-        if (strlen(name) == r->t.len && strncmp(name, r->t.at, r->t.len) == 0) {
+        const Gw__Column *c = r->table->columns[i];
+        if (strlen(c->name) == r->t.len && strncmp(c->name, r->t.at, r->t.len) == 0) {
+            Gw__Kind k = c->type ? c->type->kind : GW__KIND__KIND_UNKNOWN;
+            bool text = k == GW__KIND__KIND_VARCHAR || k == GW__KIND__KIND_TEXT || k == GW__KIND__KIND_ENUM;
+            bool exact = k >= GW__KIND__KIND_INT8 && k <= GW__KIND__KIND_NUMERIC;
+            *ret = text ? V_TEXT : exact ? V_EXACT : V_OTHER;
             return true;
         }
     }
     return false;
 }
 
-static void
+static enum value
+literal_value(const struct token *t)
+{
+    if (t->kind == T_NUMBER) {
+        return memchr(t->at, '.', t->len) ? V_FRACTION_LITERAL : V_INTEGER_LITERAL;
+    }
+    return t->kind == T_TEXT ? V_TEXT_LITERAL : V_OTHER;
+}
+
+static enum value
+parenthesized(struct reader *r)
+{
+    put(r, &r->t);
+    next(r);
+    enum value v = expression(r);
+    if (!is(r, ")")) {
+        r->bad = true;
+        return V_OTHER;
+    }
+    gw_buf_puts(r->out, ")");
+    next(r);
+    return skip_casts(r, v);
+}
+
+static enum value
 operand(struct reader *r)
 {
     if (is(r, "(")) {
-        put(r, &r->t);
-        next(r);
-        expression(r);
-        if (!is(r, ")")) {
-            r->bad = true;
-            return;
-        }
-        gw_buf_puts(r->out, ")");
-        next(r);
-        skip_casts(r, false);
-        return;
+        return parenthesized(r);
     }
     if (is(r, "-") || is(r, "NOT")) {
+        bool minus = is(r, "-");
         put(r, &r->t);
         next(r);
-        operand(r);
-        return;
+        if (++r->depth > DEPTH_MAX) {
+            r->bad = true;
+            return V_OTHER;
+        }
+        enum value v = operand(r);
+        r->depth--;
+        return minus && v != V_TEXT && v != V_TEXT_LITERAL ? v : V_OTHER;
     }
-    bool literal = r->t.kind == T_NUMBER || r->t.kind == T_TEXT;
-    bool word = r->t.kind == T_WORD && (is(r, "true") || is(r, "false") || is(r, "NULL") || is_column(r));
-    if (!literal && !word) {
+    enum value v = literal_value(&r->t);
+    bool word = r->t.kind == T_WORD && (is(r, "true") || is(r, "false") || is(r, "NULL") || is_column(r, &v));
+    if (v == V_OTHER && !word) {
         r->bad = true;
-        return;
+        return V_OTHER;
     }
     struct token value = r->t;
     next(r);
-    if (!put_number(r, &value)) {
+    if (put_number(r, &value)) {
+        v = memchr(value.at, '.', value.len) ? V_FRACTION_LITERAL : V_INTEGER_LITERAL;
+    } else {
         put(r, &value);
     }
     if (is(r, "(")) { // a function that has a column's name
         r->bad = true;
     }
-    skip_casts(r, literal);
+    return skip_casts(r, v);
 }
 
-static void
+static enum value
 expression(struct reader *r)
 {
     static const char *const between[] = {"=", "<>", "<=", ">=", "<", ">", "+", "-", "*", "AND", "OR", NULL};
-    operand(r);
+    if (++r->depth > DEPTH_MAX) {
+        r->bad = true;
+        return V_OTHER;
+    }
+    enum value v = operand(r);
     while (!r->bad) {
         const char *op = NULL;
         for (size_t i = 0; between[i] && !op; i++) {
@@ -247,6 +322,7 @@ expression(struct reader *r)
         }
         if (op) {
             next(r);
+            v = V_OTHER;
             if (strcmp(op, "=") == 0 && is(r, "ANY")) {
                 membership(r, "IN");
             } else if (strcmp(op, "<>") == 0 && is(r, "ALL")) {
@@ -262,10 +338,13 @@ expression(struct reader *r)
             }
             r->bad = !take(r, "NULL");
             put_text(r, "NULL");
+            v = V_OTHER;
         } else {
-            return;
+            break;
         }
     }
+    r->depth--;
+    return v;
 }
 
 char *
@@ -284,6 +363,14 @@ pgs_portable(struct gw_arena *a, const Gw__Table *t, const char *text)
 }
 
 // ---- defaults ----------------------------------------------------------------------------------
+
+static bool
+cast_only(const char *s)
+{
+    // A type's name, with a size and perhaps [], and no operator behind it.
+    return strncmp(s, "::", 2) == 0 &&
+           s[strspn(s, ":abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \"().,[]")] == 0;
+}
 
 // 'text'::type…, without any call: the text, unquoted.
 static char *
@@ -318,15 +405,25 @@ literal_text(struct gw_arena *a, const char *s)
         t = scan(&p);
     }
     // Nothing but a cast may follow.
-    p += strspn(p, " ");
-    return *p && strncmp(p, "::", 2) != 0 ? NULL : out;
+    return !*p || cast_only(p) ? out : NULL;
 }
 
+// Whether the text is a value of the column's kind as it stands. PostgreSQL does not print the cast that an assignment
+// makes: an integer column's DEFAULT 1.5 is 2, a text column's DEFAULT true is 'true'.
 static bool
-cast_only(const char *s)
+suits(Gw__Kind kind, const char *native, const char *text)
 {
-    // A type's name, with a size and perhaps [], and no operator behind it.
-    return s[strspn(s, ":abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ \"().,[]")] == 0;
+    bool quoted = native[0] == '\'';
+    bool word = text[0] == 't' || text[0] == 'f';
+    if (kind == GW__KIND__KIND_BOOL) {
+        return quoted || word;
+    }
+    if (kind >= GW__KIND__KIND_INT8 && kind <= GW__KIND__KIND_INT64) {
+        return text[0] && text[(text[0] == '-') + strspn(text + (text[0] == '-'), "0123456789")] == 0;
+    }
+    bool number = kind >= GW__KIND__KIND_NUMERIC && kind <= GW__KIND__KIND_FLOAT64;
+    bool characters = kind >= GW__KIND__KIND_CHAR && kind <= GW__KIND__KIND_TEXT;
+    return quoted || number || (characters && !word);
 }
 
 void
@@ -354,15 +451,14 @@ pgs_default(struct gw_arena *a, Gw__Column *c)
             return;
         }
     }
-    if (strncmp(s, "NULL", 4) == 0) {
+    if (strncmp(s, "NULL", 4) == 0 && (!s[4] || s[4] == ':')) { // not NULLIF(…)
         c->default_kind = GW__DEFAULT_KIND__DEFAULT_NULL;
         return;
     }
-    const char *cast = strstr(s, "::");
     // A zone of the session would decide what an unzoned text means; arrays and the like are for an equal engine.
     bool plain = c->type->kind != GW__KIND__KIND_OTHER && c->type->kind != GW__KIND__KIND_ARRAY;
-    char *text = plain && (!cast || s[0] != '\'' || cast_only(strrchr(s, '\'') + 1)) ? literal_text(a, s) : NULL;
-    if (text) {
+    char *text = plain ? literal_text(a, s) : NULL;
+    if (text && suits(c->type->kind, s, text)) {
         c->default_kind = GW__DEFAULT_KIND__DEFAULT_LITERAL;
         c->default_text = text;
     }

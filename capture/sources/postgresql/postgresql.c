@@ -152,23 +152,36 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
 
 // ---- sequences ---------------------------------------------------------------------------------
 
+// One that may not be read stays unknown, as describe has said; the check keeps the transaction whole.
+static int
+read_sequence(struct pgs *s, Gw__Column *c, struct gw_err *err)
+{
+    PGS_BUF lit;
+    gw_buf_init(&lit, 8192);
+    gw_pg_literal(&lit, c->sequence_name);
+    PGS_RES r = NULL;
+    int rc = pgs_query(s, &r, err, "SELECT pg_catalog.has_sequence_privilege(%s, 'SELECT')", lit.data);
+    if (rc != GW_OK || !pgs_true(r, 0, 0)) {
+        return rc;
+    }
+    rc = pgs_query(s, &r, err, "SELECT last_value, is_called FROM %s", c->sequence_name);
+    if (rc == GW_OK && PQntuples(r) == 1) {
+        int64_t last = pgs_i64(r, 0, 0), next = last;
+        bool used_up = pgs_true(r, 0, 1) &&
+                       __builtin_add_overflow(last, c->sequence_increment ? c->sequence_increment : 1, &next);
+        c->sequence_next = used_up ? last : next;
+    }
+    return rc;
+}
+
 static int
 source_sequences(void *self, Gw__Table *t, struct gw_err *err)
 {
-    struct pgs *s = self;
     for (size_t i = 0; i < t->n_columns; i++) {
         Gw__Column *c = t->columns[i];
-        if (!c->sequence_name[0]) {
-            continue;
-        }
-        PGS_RES r = NULL;
-        int rc = pgs_query(s, &r, err, "SELECT CASE WHEN is_called THEN last_value + %lld ELSE last_value END FROM %s",
-                           (long long)(c->sequence_increment ? c->sequence_increment : 1), c->sequence_name);
+        int rc = c->sequence_name[0] ? read_sequence(self, c, err) : GW_OK;
         if (rc != GW_OK) {
             return gw_err_wrap(err, "read sequence %s", c->sequence_name);
-        }
-        if (PQntuples(r) == 1) {
-            c->sequence_next = pgs_i64(r, 0, 0);
         }
     }
     return GW_OK;

@@ -79,6 +79,22 @@ put_bound(struct gw_buf *sql, const Gw__Chunk *c, const char *op, const Gw__Boun
     gw_buf_puts(sql, b->n_values > 1 ? ")" : "");
 }
 
+// A row-wise comparison is NULL for some rows with a NULL, and not for others: (1, NULL) < (2, 0). Such rows belong to
+// the one chunk that takes NULLs, whatever else is in them.
+static void
+put_nulls(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
+{
+    for (size_t i = 0; i < c->n_columns; i++) {
+        const Gw__Column *col = pgs_column(t, c->columns[i]);
+        if (col && col->not_null) {
+            continue;
+        }
+        gw_buf_puts(sql, c->with_nulls ? " OR " : " AND ");
+        gw_pg_ident(sql, c->columns[i]);
+        gw_buf_puts(sql, c->with_nulls ? " IS NULL" : " IS NOT NULL");
+    }
+}
+
 // lo <= key < hi, or for the user's ranges lo < key <= hi as DMS has them.
 static void
 put_where(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
@@ -98,7 +114,7 @@ put_where(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
     if (!c->lo && !c->hi) {
         return;
     }
-    gw_buf_puts(sql, c->with_nulls ? " WHERE (" : " WHERE ");
+    gw_buf_puts(sql, " WHERE (");
     if (c->lo) {
         put_bound(sql, c, range ? ">" : ">=", c->lo, t);
     }
@@ -106,17 +122,40 @@ put_where(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
         gw_buf_puts(sql, c->lo ? " AND " : "");
         put_bound(sql, c, range || c->hi_inclusive ? "<=" : "<", c->hi, t);
     }
-    if (c->with_nulls) {
-        // A row-wise comparison is NULL, and so in no range, exactly where this is.
-        gw_buf_puts(sql, ") OR (");
-        put_bound(sql, c, ">", c->lo ? c->lo : c->hi, t);
-        gw_buf_puts(sql, ") IS NULL");
+    gw_buf_putc(sql, ')');
+    if (range) {
+        put_nulls(sql, t, c);
     }
+}
+
+// A whole plain table needs no query: the shorter way through the server. Generated columns do.
+static bool
+is_plain_copy(const Gw__Table *t, const Gw__Chunk *c)
+{
+    bool all = c->by == GW__CHUNK_BY__BY_WHOLE || c->by == GW__CHUNK_BY__BY_PARTITION;
+    bool plain = c->partition[0] || t->kind == GW__TABLE_KIND__TABLE_PLAIN;
+    for (size_t i = 0; plain && i < t->n_columns; i++) {
+        const Gw__Column *col = t->columns[i];
+        plain = strcmp(col->type->native, "money") != 0 && (col->left_out || !col->generated[0]);
+    }
+    return all && plain;
 }
 
 static void
 put_copy(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
 {
+    if (is_plain_copy(t, c)) {
+        gw_buf_puts(sql, "COPY ");
+        if (c->partition[0]) {
+            gw_pg_qname(sql, c->partition_schema, c->partition);
+        } else {
+            gw_pg_qname(sql, t->source_schema, t->source_name);
+        }
+        gw_buf_puts(sql, " (");
+        put_columns(sql, t);
+        gw_buf_puts(sql, ") TO STDOUT");
+        return;
+    }
     gw_buf_puts(sql, "COPY (SELECT ");
     put_columns(sql, t);
     gw_buf_puts(sql, " FROM ");
@@ -127,13 +166,15 @@ put_copy(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
 
 // ---- begin -------------------------------------------------------------------------------------
 
+// Materialized views and foreign tables cannot be locked; a refreshed materialized view shows by its storage, too.
 static bool
 may_lock(const Gw__Table *t, const Gw__Chunk *c)
 {
-    return c->partition[0] || t->kind == GW__TABLE_KIND__TABLE_PLAIN || t->kind == GW__TABLE_KIND__TABLE_PARTITIONED;
+    return c->partition[0] || t->kind != GW__TABLE_KIND__TABLE_FOREIGN;
 }
 
-// Materialized views and foreign tables cannot be locked; a refreshed materialized view shows by its storage, too.
+// The table, with all its partitions if they are read through it; of a partition that is read alone, the root as well,
+// which has the definition.
 static int
 lock(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
 {
@@ -142,62 +183,74 @@ lock(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
     gw_buf_puts(&sql, "SAVEPOINT godwit_chunk");
     if (may_lock(t, c)) {
         gw_buf_puts(&sql, "; LOCK TABLE ");
+        if (c->partition[0]) {
+            gw_buf_puts(&sql, "ONLY ");
+            gw_pg_qname(&sql, t->source_schema, t->source_name);
+            gw_buf_puts(&sql, ", ");
+        }
         pgs_from(&sql, t, c);
         gw_buf_puts(&sql, " IN ACCESS SHARE MODE");
     }
     int rc = gw_pg_exec(s->c, err, "%s", sql.data);
-    if (rc != GW_OK && strcmp(err->code, "42809") == 0) { // a partition that is a foreign table
+    if (rc != GW_OK && strcmp(err->code, "42809") == 0) { // a materialized view, a partition that is a foreign table
         gw_err_clear(err);
         rc = gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_chunk");
     }
     return rc;
 }
 
-// The query reads pg_class under the snapshot; the function asks the relation as it is now.
+// The query reads the catalogue under the snapshot; the function asks the relation as it is now. A view is as old as
+// the tables under it.
 static int
 check_storage(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
 {
-    PGS_BUF name;
+    PGS_BUF name, lit;
     gw_buf_init(&name, 64 * 1024);
-    gw_pg_qname(&name, t->source_schema, t->source_name);
-    PGS_BUF lit;
     gw_buf_init(&lit, 64 * 1024);
+    bool part = c->partition[0];
+    gw_pg_qname(&name, part ? c->partition_schema : t->source_schema, part ? c->partition : t->source_name);
     gw_pg_literal(&lit, name.data);
-    PGS_BUF part;
-    gw_buf_init(&part, 64 * 1024);
-    if (c->partition[0]) {
-        gw_buf_reset(&name);
-        gw_pg_qname(&name, c->partition_schema, c->partition);
-        gw_pg_literal(&part, name.data);
-    } else {
-        gw_buf_puts(&part, lit.data);
-    }
     PGS_RES r = NULL;
     int rc = pgs_query(s, &r, err,
-                       "SELECT " PGS_FINGERPRINT ", NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class k"
-                       " WHERE k.oid IN (SELECT %s::pg_catalog.regclass::pg_catalog.oid UNION ALL"
-                       " SELECT p.relid FROM pg_catalog.pg_partition_tree(%s::pg_catalog.regclass) p)"
-                       " AND k.relkind IN ('r', 'm')"
-                       " AND k.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(k.oid), 0)"
-                       " AND k.relfilenode <> 0)"
-                       " FROM pg_catalog.pg_class c WHERE c.oid = %s::pg_catalog.regclass",
-                       part.data, part.data, lit.data);
+                       "WITH RECURSIVE base(oid) AS (SELECT %1$s::pg_catalog.regclass::pg_catalog.oid UNION"
+                       " SELECT n.oid FROM base b CROSS JOIN LATERAL ("
+                       "SELECT d.refobjid FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class v ON v.oid = w.ev_class"
+                       " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
+                       " AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+                       " WHERE w.ev_class = b.oid AND v.relkind = 'v'"
+                       " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.oid) n(oid))"
+                       " SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = %1$s::pg_catalog.regclass),"
+                       " NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class k JOIN base ON base.oid = k.oid"
+                       " WHERE k.relkind IN ('r', 'm') AND k.relfilenode <> 0"
+                       " AND k.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(k.oid), 0))",
+                       lit.data);
     if (rc != GW_OK) {
         return rc;
     }
-    if (PQntuples(r) != 1) {
+    if (!pgs_true(r, 0, 0)) {
         return gw_err_set(err, GW_AGAIN, NULL, "the table was made after the snapshot was taken");
     }
     if (!pgs_true(r, 0, 1)) {
         return gw_err_set(err, GW_AGAIN, NULL, "the table was rewritten after the snapshot was taken");
     }
-    if (strcmp(pgs_text(r, 0, 0), t->fingerprint) != 0) {
-        gw_err_set(err, GW_CONFIG, NULL, "the definition of table \"%s.%s\" has changed since it was planned",
-                   t->source_schema, t->source_name);
-        gw_err_hint(err, "start the task anew with --fresh");
-        return GW_CONFIG;
-    }
     return GW_OK;
+}
+
+// COPY looks columns up by name, today: a name that means another column now would bring that one's values.
+static int
+check_definition(struct pgs *s, const Gw__Table *t, struct gw_err *err)
+{
+    struct gw_arena a;
+    gw_arena_init(&a);
+    char *now = NULL;
+    int rc = pgs_fingerprint(s, &a, t->source_schema, t->source_name, &now, err);
+    if (rc == GW_OK && strcmp(now, t->fingerprint) != 0) {
+        rc = gw_err_set(err, GW_CONFIG, NULL, "the definition of table \"%s.%s\" has changed since it was planned",
+                        t->source_schema, t->source_name);
+        gw_err_hint(err, "start the task anew with --fresh");
+    }
+    gw_arena_fini(&a);
+    return rc;
 }
 
 int
@@ -206,6 +259,7 @@ pgs_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_er
     struct pgs *s = self;
     int rc = lock(s, t, c, err);
     rc = rc == GW_OK ? check_storage(s, t, c, err) : rc;
+    rc = rc == GW_OK ? check_definition(s, t, err) : rc;
     if (rc != GW_OK) {
         return rc;
     }

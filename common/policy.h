@@ -1,0 +1,11 @@
+// What a refused row costs: ErrorBehavior of the task.
+#ifndef GW_POLICY_H
+#define GW_POLICY_H
+
+#include "task.pb-c.h"
+
+// By the server's code: DataTruncationErrorPolicy for a value that is too long (SQLSTATE 22001, MySQL 1406),
+// DataErrorPolicy for all others.
+Gw__ErrorPolicy gw_row_policy(const Gw__ErrorSettings *e, const char *code);
+
+#endif
