@@ -408,8 +408,8 @@ put_next(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *
         gw_buf_printf(out, "next: the same command goes on where this one stopped: godwit run %s\n",
                       r->task_path);
     } else if (t->groups[GW_FAILED]) {
-        gw_buf_puts(out, "next: mend what is said above under each table in error; then load all of it "
-                         "anew with --fresh,\n      or only those tables with a task of their own\n");
+        gw_buf_puts(out, "next: mend what is said above under each table in error; then the same command tries "
+                         "those tables again\n");
     } else if (r->exit_code == GW_EXIT_UNREACHABLE || r->exit_code == GW_EXIT_TABLE_ERROR) {
         gw_buf_puts(out, "next: the same command goes on from what is durable on the target\n");
     }

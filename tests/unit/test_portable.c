@@ -104,6 +104,10 @@ static const struct {
     {"CHECK ()", NULL},
     {"CHECK", NULL},
     {"", NULL},
+    {"qty = '--'::integer", NULL},
+    {"qty = '--1'::integer", NULL},
+    {"qty = '.'::numeric", NULL},
+    {"qty = ''::integer", NULL},
     {"qty -- 1", "qty - - 1"},
     {"qty; DROP TABLE x", NULL},
 };

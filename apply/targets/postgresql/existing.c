@@ -189,8 +189,12 @@ check_rows(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct
     int rc = pgt_query(t, &r, err, 0, NULL, "SELECT EXISTS (SELECT FROM %s)",
                        pgt_tname_dup(f->a, table));
     if (rc == GW_OK && pgt_true(r, 0, 0)) {
-        pgt_find(f, WARN, table, "", "its rows stay, and rows with the same keys are refused", NULL,
-                 "the table on the target holds rows already");
+        bool key = table->n_primary_key > 0;
+        pgt_find(f, WARN, table, "",
+                 key ? "its rows stay, and rows with the same keys are refused"
+                     : "it has no primary key: its rows stay, and all rows come beside them; set"
+                       " TargetTablePrepMode to TRUNCATE_BEFORE_LOAD or DROP_AND_CREATE if that is not meant",
+                 NULL, "the table on the target holds rows already");
     }
     return rc;
 }

@@ -244,13 +244,19 @@ make_pk(struct job *j, struct gw_err *err)
     PGT_RES r = NULL;
     const char *p[] = {pgt_tname_dup(j->a, table)};
     int rc = pgt_query(j->t, &r, err, 1, p,
-                       "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'p'"
-                       " AND k.conrelid = $1::pg_catalog.regclass)");
+                       "SELECT (SELECT pg_catalog.array_agg(a.attname ORDER BY c.ord)"
+                       " FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY c(n, ord)"
+                       " JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.n) = %s"
+                       " FROM pg_catalog.pg_constraint k WHERE k.contype = 'p'"
+                       " AND k.conrelid = $1::pg_catalog.regclass",
+                       name_array(j, table->n_primary_key, table->primary_key));
     if (rc != GW_OK) {
         return rc;
     }
-    if (pgt_true(r, 0, 0)) {
-        return record(j, NULL, err);
+    if (PQntuples(r) > 0) {
+        return pgt_true(r, 0, 0) ? record(j, NULL, err)
+                                 : gw_err_set(err, GW_DATA, "",
+                                              "the table on the target has a primary key of other columns");
     }
     PGT_BUF sql;
     gw_buf_init(&sql, PGT_SQL_MAX);
@@ -355,11 +361,14 @@ make_index(struct job *j, struct gw_err *err)
     char *name = NULL;
     bool there = false, equal = false;
     int rc = choose_name(j, j->step->object, &name, &there, err);
-    rc = rc == GW_OK && !there ? equal_index(j, x->is_unique, n, columns, &equal, err) : rc;
+    rc = rc == GW_OK ? equal_index(j, x->is_unique, n, columns, &equal, err) : rc;
     if (rc != GW_OK) {
         return rc;
     }
-    if (equal) {
+    if (there && !equal && n > 0 && j->made != PGT_MADE_OURS) {
+        return gw_err_set(err, GW_DATA, "", "index \"%s\" is there on the target already, of other columns", name);
+    }
+    if (equal && !there) {
         return record(j, NULL, err);
     }
     if (pgt_index_constraint(j->table, x)) {
@@ -502,7 +511,8 @@ make_check(struct job *j, struct gw_err *err)
 
 // ---- sequences
 
-// The sequence of the column: what the catalogue says it owns, else the name we gave. "" = there is none.
+// The sequence of the column: what the catalogue says it owns, or its default takes numbers from, else the name we
+// gave. "" = there is none.
 static int
 find_sequence(struct job *j, const Gw__Column *c, char **ret, struct gw_err *err)
 {
@@ -515,6 +525,12 @@ find_sequence(struct job *j, const Gw__Column *c, char **ret, struct gw_err *err
     PGT_RES r = NULL;
     int rc = pgt_query(j->t, &r, err, 3, p,
                        "SELECT coalesce(pg_catalog.pg_get_serial_sequence($1, $2),"
+                       " (SELECT s.oid::pg_catalog.regclass::text FROM pg_catalog.pg_attribute a"
+                       " JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum"
+                       " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass"
+                       " AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+                       " JOIN pg_catalog.pg_class s ON s.oid = d.refobjid AND s.relkind = 'S'"
+                       " WHERE a.attrelid = $1::pg_catalog.regclass AND a.attname = $2 LIMIT 1),"
                        " pg_catalog.to_regclass($3)::text, '')");
     if (rc == GW_OK) {
         *ret = gw_arena_strdup(j->a, pgt_text(r, 0, 0));

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/db/pg/type_ddl.h"
 #include "control.h"
 #include "finish.h"
 
@@ -275,6 +276,45 @@ check_clash(struct pgt_findings *f, const Gw__Catalog *cat, size_t i)
     }
 }
 
+// "s"."name" out of "CREATE TYPE s.name AS …"; NULL for other statements.
+static char *
+made_type(struct gw_arena *a, const char *sql)
+{
+    static const char *const starts[] = {"CREATE TYPE ", "CREATE DOMAIN "};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        size_t n = strlen(starts[i]);
+        const char *as = strncmp(sql, starts[i], n) == 0 ? strstr(sql + n, " AS ") : NULL;
+        if (as) {
+            return gw_arena_memdup0(a, sql + n, (size_t)(as - sql) - n);
+        }
+    }
+    return NULL;
+}
+
+// A type of the same name that is there already is taken for the same: a domain of a smaller scale would round.
+static int
+check_types(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct gw_err *err)
+{
+    for (size_t i = 0; pgt_native(table) && i < table->n_needs; i++) {
+        char *name = made_type(f->a, table->needs[i]);
+        const char *p[] = {name};
+        PGT_RES r = NULL;
+        int rc = !name ? GW_OK
+                       : pgt_query(t, &r, err, 1, p,
+                                   "SELECT " GW_PG_TYPE_DDL " FROM pg_catalog.pg_type t"
+                                   " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
+                                   " WHERE t.oid = pg_catalog.to_regtype($1)");
+        if (rc != GW_OK) {
+            return rc;
+        }
+        if (r && PQntuples(r) == 1 && strcmp(pgt_text(r, 0, 0), table->needs[i]) != 0) {
+            pgt_find(f, ERR, table, name, "drop or rename the one on the target, or make it the same", NULL,
+                     "type %s is on the target already and is another one there: %s", name, pgt_text(r, 0, 0));
+        }
+    }
+    return GW_OK;
+}
+
 static int
 check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming,
             struct gw_err *err)
@@ -300,6 +340,7 @@ check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_
     }
     check_objects(f, table);
     int rc = check_references(t, f, cat, table, err);
+    rc = rc == GW_OK ? check_types(t, f, table, err) : rc;
     return rc == GW_OK ? pgt_preflight_existing(t, f, cat, table, resuming, err) : rc;
 }
 

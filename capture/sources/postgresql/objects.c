@@ -1,6 +1,7 @@
 // What belongs to tables: sequences, keys, checks, indexes, partitions, and the types that they need.
 #include <string.h>
 
+#include "common/db/pg/type_ddl.h"
 #include "pgs.h"
 
 #define SEP "E'\\x1f'"
@@ -324,6 +325,38 @@ describe_partitions(struct pgs *s, struct gw_arena *a, const struct pgs_rels *re
 
 // ---- types and extensions ----------------------------------------------------------------------
 
+// Collations that are not the server's own. The column with the locale has had three names.
+static int
+describe_collations(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, struct gw_err *err)
+{
+    PGS_RES r = NULL;
+    const char *locale = s->version >= 170000   ? "coalesce(l.colllocale, l.collcollate)"
+                         : s->version >= 150000 ? "coalesce(l.colliculocale, l.collcollate)"
+                                                : "l.collcollate";
+    int rc = pgs_query(s, &r, err,
+                       "SELECT DISTINCT a.attrelid, n.nspname, l.collname, CASE WHEN l.collprovider = 'i' THEN"
+                       " pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (provider = icu, locale = %%L,"
+                       " deterministic = %%s)', n.nspname, l.collname, %s, l.collisdeterministic::pg_catalog.text)"
+                       " ELSE pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (lc_collate = %%L, lc_ctype = %%L)',"
+                       " n.nspname, l.collname, l.collcollate, l.collctype) END,"
+                       " pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %%I', n.nspname)"
+                       " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
+                       " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped"
+                       " AND n.nspname <> 'pg_catalog' ORDER BY 1, 2, 3",
+                       locale, rels->oids);
+    for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
+        Gw__Table *t = pgs_rel_find(rels, pgs_u64(r, i, 0));
+        if (t && strcmp(pgs_text(r, i, 1), t->source_schema) != 0) {
+            gw_pb_add(a, t, needs, pgs_dup(a, r, i, 4));
+        }
+        if (t) {
+            gw_pb_add(a, t, needs, pgs_dup(a, r, i, 3));
+        }
+    }
+    return rc;
+}
+
 // What an equal engine has to make before the table: enumerations, domains, composite and range types, the deepest
 // first, and extensions that bring types. In a view's place, a table of its columns needs them, too.
 static int
@@ -344,21 +377,7 @@ describe_needs(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, s
         " SELECT u.rel, CASE WHEN x.oid IS NOT NULL THEN"
         " pg_catalog.format('CREATE EXTENSION IF NOT EXISTS %%I%%s', x.extname,"
         " CASE WHEN xn.nspname IN ('public', 'pg_catalog') THEN '' ELSE pg_catalog.format(' SCHEMA %%I', xn.nspname) END)"
-        " WHEN t.typtype = 'e' THEN pg_catalog.format('CREATE TYPE %%I.%%I AS ENUM (%%s)', n.nspname, t.typname,"
-        " (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)"
-        " FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid))"
-        " WHEN t.typtype = 'd' THEN pg_catalog.format('CREATE DOMAIN %%I.%%I AS %%s%%s%%s%%s', n.nspname, t.typname,"
-        " pg_catalog.format_type(t.typbasetype, t.typtypmod), coalesce(' DEFAULT ' || t.typdefault, ''),"
-        " CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END,"
-        " coalesce((SELECT pg_catalog.string_agg(pg_catalog.format(' CONSTRAINT %%I %%s', k.conname,"
-        " pg_catalog.pg_get_constraintdef(k.oid)), '' ORDER BY k.conname) FROM pg_catalog.pg_constraint k"
-        " WHERE k.contypid = t.oid AND k.contype = 'c'), ''))"
-        " WHEN t.typtype = 'c' THEN pg_catalog.format('CREATE TYPE %%I.%%I AS (%%s)', n.nspname, t.typname,"
-        " (SELECT pg_catalog.string_agg(pg_catalog.format('%%I %%s', ca.attname, pg_catalog.format_type(ca.atttypid,"
-        " ca.atttypmod)), ', ' ORDER BY ca.attnum) FROM pg_catalog.pg_attribute ca WHERE ca.attrelid = t.typrelid"
-        " AND ca.attnum > 0 AND NOT ca.attisdropped))"
-        " WHEN t.typtype = 'r' THEN pg_catalog.format('CREATE TYPE %%I.%%I AS RANGE (SUBTYPE = %%s)', n.nspname, t.typname,"
-        " (SELECT pg_catalog.format_type(g.rngsubtype, NULL) FROM pg_catalog.pg_range g WHERE g.rngtypid = t.oid)) END,"
+        " ELSE " GW_PG_TYPE_DDL " END,"
         " pg_catalog.max(u.depth)"
         " FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.typ"
         " JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
@@ -387,5 +406,6 @@ pgs_describe_objects(struct pgs *s, struct gw_arena *a, const struct pgs_rels *r
     rc = rc == GW_OK ? describe_index_heads(s, a, rels, cat, err) : rc;
     rc = rc == GW_OK ? describe_index_parts(s, a, rels, err) : rc;
     rc = rc == GW_OK ? describe_partitions(s, a, rels, err) : rc;
+    rc = rc == GW_OK ? describe_collations(s, a, rels, err) : rc;
     return rc == GW_OK ? describe_needs(s, a, rels, err) : rc;
 }

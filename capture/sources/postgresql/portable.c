@@ -214,8 +214,9 @@ put_number(struct reader *r, const struct token *t)
 {
     static const char *const numbers[] = {"integer", "bigint", "smallint", "numeric", "double", NULL};
     const char *digits = t->at + 1;
-    size_t n = t->len - 2;
-    bool plain = t->kind == T_TEXT && t->len > 2 && is(r, "::") && n == strspn(digits, "-0123456789.");
+    size_t n = t->len - 2, sign = *digits == '-';
+    bool plain = t->kind == T_TEXT && n > sign && is(r, "::") && isdigit((unsigned char)digits[sign]) &&
+                 n - sign == strspn(digits + sign, "0123456789.");
     const char *p = r->p;
     struct token type = scan(&p);
     for (size_t i = 0; plain && numbers[i]; i++) {
