@@ -604,10 +604,30 @@ tick_table(struct co *co, struct table *t, struct worker **idle, int64_t now)
     }
 }
 
+// As many tables as there are lanes, so that these need not share one: concurrent loaders of one table wait for each
+// other, most of all on InnoDB.
+static void
+prepare_ahead(struct co *co, int64_t now)
+{
+    size_t lanes = co_alive(co, GW__STAGE__STAGE_APPLY), open = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        const struct table *t = &co->tables[i];
+        open += (t->state == T_LOADING && t->done < t->plan->n_chunks) || (t->state == T_PLANNED && t->busy);
+    }
+    for (size_t i = 0; i < co->tables_n && open < lanes && co->phase >= P_LOAD; i++) {
+        struct table *t = co->in_order[i];
+        if (t->state == T_PLANNED && !t->busy && t->retry_us <= now) {
+            t->busy = send_prepare(co, t);
+            open += t->busy;
+        }
+    }
+}
+
 void
 co_tables_tick(struct co *co)
 {
     int64_t now = gw_now_us();
+    prepare_ahead(co, now);
     co_flights_tick(co); // rows first: whatever else there is to do uses what they leave idle
     struct worker *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
     for (size_t i = 0; i < co->tables_n && co_running(co); i++) {

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "common/buf.h"
 #include "common/bus.h"
 
 static const uint64_t task = 0x1234567890abcdef;
@@ -201,6 +202,103 @@ malformed_messages_do_not_desynchronise(void **state)
     close_pair(&p);
 }
 
+// What a test of the whole makes happen on the way: it is noticed at the next hop.
+static void
+losses_on_the_way(void **state)
+{
+    (void)state;
+    struct pair p = open_pair();
+    struct gw_sender s;
+    struct gw_peer peer;
+    struct gw_inflow f;
+    struct gw_err err = {0};
+    gw_sender_init(&s, p.dealer, task, 1, 1, 1000);
+    send_bytes(&s, GW__DATA_KIND__DATA_OPEN, 10);
+    struct gw_envelope env = receive(&p, &peer);
+    gw_inflow_init(&f, &peer, task, &env, 1000);
+#ifndef GW_NO_FAULTS
+    setenv("GODWIT_FAULT", "bus.drop=error@1", 1);
+    send_bytes(&s, GW__DATA_KIND__DATA_ROWS, 10);
+    send_bytes(&s, GW__DATA_KIND__DATA_ROWS, 10);
+    env = receive(&p, &peer);
+    assert_int_equal(gw_inflow_accept(&f, &peer, &env, &err), GW_RETRY);
+    assert_int_equal(f.rows, 0);
+    setenv("GODWIT_FAULT", "bus.corrupt=on", 1);
+    send_bytes(&s, GW__DATA_KIND__DATA_ROWS, 10);
+    unsetenv("GODWIT_FAULT");
+    zmq_msg_t msg;
+    zmq_msg_init(&msg);
+    wait_readable(p.router);
+    assert_int_equal(gw_receive(p.router, task, &peer, &env, &msg, &err), GW_RETRY);
+    zmq_msg_close(&msg);
+    assert_int_equal(s.credit, 960); // what never arrived is not given back
+#endif
+    close_pair(&p);
+}
+
+static void
+a_peer_that_is_gone(void **state)
+{
+    (void)state;
+    struct pair p = open_pair();
+    struct gw_peer stranger = {.id = "nobody", .len = 6};
+    gw_send_reset(p.router, &stranger, task, 1, 1); // nothing to be done, and nothing breaks
+    struct gw_envelope env;
+    struct gw_err err = {0};
+    zmq_msg_t msg;
+    zmq_msg_init(&msg);
+    assert_int_equal(gw_receive(p.router, task, &stranger, &env, &msg, &err), GW_AGAIN);
+    zmq_msg_close(&msg);
+    close_pair(&p);
+}
+
+static void
+addresses_that_are_none(void **state)
+{
+    (void)state;
+    void *zctx = zmq_ctx_new();
+    char endpoint[256];
+    struct gw_err err = {0};
+    assert_null(gw_router_bind(zctx, "tcp://nowhere", endpoint, sizeof endpoint, &err));
+    assert_int_equal(err.cls, GW_CONFIG);
+    assert_non_null(strstr(err.message, "listen on \"tcp://nowhere\""));
+    assert_null(gw_dealer_connect(zctx, "smtp://h", &err));
+    assert_int_equal(err.cls, GW_CONFIG);
+    assert_non_null(strstr(err.message, "connect to \"smtp://h\""));
+    zmq_ctx_term(zctx);
+}
+
+static void
+a_buffer_becomes_a_message(void **state)
+{
+    (void)state;
+    struct gw_buf b;
+    zmq_msg_t msg;
+    gw_buf_init(&b, 100);
+    for (int round = 0; round < 2; round++) {
+        gw_buf_puts(&b, "rows\n");
+        const char *memory = b.data;
+        assert_int_equal(gw_msg_take(&msg, &b), GW_OK);
+        assert_ptr_equal(zmq_msg_data(&msg), memory); // not a copy
+        assert_int_equal(zmq_msg_size(&msg), 5);
+        assert_null(b.data);
+        assert_int_equal(b.max, 100);
+        zmq_msg_close(&msg);
+    }
+    assert_non_null(gw_buf_room(&b, 10)); // memory, but nothing in it
+    assert_int_equal(gw_msg_take(&msg, &b), GW_OK);
+    assert_int_equal(zmq_msg_size(&msg), 0);
+    zmq_msg_close(&msg);
+}
+
+static void
+tasks_are_told_apart(void **state)
+{
+    (void)state;
+    assert_int_equal(gw_task_tag("a"), gw_task_tag("a"));
+    assert_int_not_equal(gw_task_tag("a"), gw_task_tag("b"));
+}
+
 int
 main(void)
 {
@@ -210,6 +308,11 @@ main(void)
         cmocka_unit_test(gaps_and_strangers),
         cmocka_unit_test(credit_bounds_what_is_under_way),
         cmocka_unit_test(malformed_messages_do_not_desynchronise),
+        cmocka_unit_test(losses_on_the_way),
+        cmocka_unit_test(a_peer_that_is_gone),
+        cmocka_unit_test(addresses_that_are_none),
+        cmocka_unit_test(a_buffer_becomes_a_message),
+        cmocka_unit_test(tasks_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

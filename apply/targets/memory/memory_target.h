@@ -8,13 +8,13 @@
 //   <dir>/<schema>.<table>/<task uuid>.<generation>.<no>.<epoch>.refused  code, reason, row, separated by tabs
 //   <dir>/.<control schema>/<task>/<n>       the task's log: packed Gw__Commands, numbered from 1
 //
-// Loads take no lock, so nothing waits for a process that was stopped (only register and drop exclude each other). The state of a task is its log, folded. To commit
-// is to link(2) the next number: whoever finds it taken reads what came meanwhile and checks again whether its own record
-// is still legal. A record, once there, is never changed or taken away, so that one who wakes up late cannot
-// but see that it was overtaken. A chunk's rows are files, and count if the log says that their epoch is done: the
-// record is synced after the rows and is the transaction. Whatever was never committed is rubbish that
-// the next claim, the next generation or the end of the task removes.
-//   log.c   the log: read, legal, append     state.c, load.c   slots     files.c   files and folders
+// Loads take no lock, so nothing waits for a process that was stopped (only register and drop exclude each other).
+// The state of a task is its log, folded. To commit is to link(2) the next number: whoever finds it taken reads
+// what came meanwhile and checks again whether its own record is still legal. A record, once there, is never
+// changed or taken away, so that one who wakes up late cannot but see that it was overtaken. A chunk's rows are
+// files, and count if the log says that their epoch is done: the record is synced after the rows and is the
+// transaction. Whatever was never committed is rubbish that the next claim, the next generation or the end of the
+// task removes.   log.c   the log: read, legal, append     state.c, load.c   slots     files.c   files and folders
 #ifndef GW_MEMORY_TARGET_H
 #define GW_MEMORY_TARGET_H
 

@@ -227,9 +227,9 @@ enum_type(const Gw__Type *type)
 static struct made
 integer_type(const char *name, const Gw__Type *type, uint64_t bytes)
 {
-    struct made m = fixed(name, MYT_INTEGER, bytes);
-    strcat(m.text, type->is_unsigned ? " UNSIGNED" : "");
-    return m;
+    char text[sizeof((struct made *)0)->text];
+    snprintf(text, sizeof text, "%s%s", name, type->is_unsigned ? " UNSIGNED" : "");
+    return fixed(text, MYT_INTEGER, bytes);
 }
 
 static struct made

@@ -2,7 +2,8 @@
 //
 // A transaction keeps the metadata lock of every table that it has read, and a DDL statement that waits for one blocks everybody
 // behind it. So each chunk runs inside a savepoint, and going back to it gives the lock up while the read view stays (on MariaDB
-// with a binary log only if the session may turn its own logging off). While the lock is held the definition cannot change: it is taken first, then the definition is compared, then the rows are read.
+// with a binary log only if the session may turn its own logging off). While the lock is held the definition cannot change:
+// it is taken first, then the definition is compared, then the rows are read.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

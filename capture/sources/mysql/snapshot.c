@@ -92,9 +92,9 @@ all_logged(struct my_source *s, bool *ret, struct gw_err *err)
         return r;
     }
     MYSQL_ROW log = mysql_fetch_row(res), slaves = mysql_fetch_row(status);
-    bool on = log && log[0] && atoi(log[0]) == 1;
-    bool replica = !slaves || !slaves[1] || atoi(slaves[1]) != 0;
-    *ret = on && (!replica || (log[1] && atoi(log[1]) == 1));
+    bool on = log && log[0] && strcmp(log[0], "1") == 0;
+    bool replica = !slaves || !slaves[1] || strcmp(slaves[1], "0") != 0;
+    *ret = on && (!replica || (log[1] && strcmp(log[1], "1") == 0));
     if (!*ret) {
         return GW_OK;
     }
