@@ -158,6 +158,7 @@ take_message(struct load *l, const struct gw_peer *peer, const struct gw_envelop
         }
         gw_inflow_init(&l->flow, peer, gw_worker_task_tag(l->a->w), env,
                        gw_worker_task(l->a->w)->window_bytes);
+        gw_inflow_consumed(&l->flow, router, 0); // the opening message may be a large one
         l->started = true;
         return GW_OK;
     }

@@ -125,7 +125,9 @@ gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream
 bool
 gw_sender_may_send(const struct gw_sender *s, size_t len)
 {
-    return (int64_t)len <= s->credit || s->credit == s->window;
+    // A message that is larger than the window goes alone. "Alone" allows for what the receiver may have consumed and not
+    // given back yet: waiting for that would be waiting for ever.
+    return (int64_t)len <= s->credit || s->window - s->credit < s->window / GW_CREDIT_STEPS;
 }
 
 int
@@ -282,7 +284,7 @@ void
 gw_inflow_consumed(struct gw_inflow *f, void *router, uint64_t bytes)
 {
     f->owed += bytes;
-    if (f->owed >= f->window / 8) {
+    if (f->owed >= f->window / GW_CREDIT_STEPS) {
         struct gw_envelope env = {.task = f->task,
                                   .epoch = f->epoch,
                                   .stream = f->stream,

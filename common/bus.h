@@ -23,6 +23,7 @@ enum {
     GW_BUS_VERSION = 1,
     GW_HEADER_MAX = 128,    // a packed Envelope is smaller
     GW_IDENTITY_MAX = 64,
+    GW_CREDIT_STEPS = 8, // credit goes back in eighths of the window
 };
 // No message is larger: a row of the largest value that MySQL or PostgreSQL can hold, hex-encoded.
 #define GW_PAYLOAD_MAX (UINT64_C(2) << 30)
@@ -49,6 +50,7 @@ struct gw_sender {
 };
 void gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream,
                     uint64_t epoch, uint64_t window);
+// Within the credit, or alone: one message that is larger than the window, when (next to) nothing is outstanding.
 bool gw_sender_may_send(const struct gw_sender *s, size_t len);
 // Sends one message; takes the payload (closed or sent in any case). The caller has checked gw_sender_may_send.
 int gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload,

@@ -171,6 +171,7 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
         gw_assert(route);
         route->tail = &route->head;
         gw_inflow_init(&route->in, peer, env->task, env, open->window_bytes);
+        gw_inflow_consumed(&route->in, gw_worker_router(t->w), 0); // the opening message may be a large one
         gw_sender_init(&route->out, socket, env->task, env->stream, env->epoch, open->window_bytes);
         set_limits(route, open);
         t->routes[t->routes_n++] = route;

@@ -516,7 +516,8 @@ conform_state(struct conform *c, Gw__Catalog *cat, uint32_t chunks)
             ch->table_id = cat->tables[i]->id;
             ch->no = k;
             ch->generation = 1;
-            ch->bytes_estimate = 4711 + k;
+            ch->bytes_estimate = CONFORM_ESTIMATE + k;
+            ch->plan_id = gw_arena_strdup(&c->arena, CONFORM_PLAN);
             gw_pb_add(&c->arena, p, chunks, ch);
         }
         gw_pb_add(&c->arena, s, tables, p);
@@ -539,6 +540,8 @@ conform_load(struct conform *c, void *self, const Gw__Table *t, uint32_t no, con
     chunk.table_id = t->id;
     chunk.no = no;
     chunk.generation = 1;
+    chunk.bytes_estimate = CONFORM_ESTIMATE + no;
+    chunk.plan_id = gw_arena_strdup(&c->arena, CONFORM_PLAN);
     uint64_t epoch = 0;
     conform_ok(c, c->target->load_begin(self, &c->arena, t, &chunk, false, &epoch, &done, &c->err));
     assert_true(epoch > 0);

@@ -77,6 +77,9 @@ void conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, voi
 // Column `flag` as t and f: MySQL's BOOL is an integer of one digit, the same value under another kind.
 void conform_spell_bools(const Gw__Table *t, struct rows *rows, size_t from);
 
+// Of every chunk that the programs make.
+#define CONFORM_PLAN "44444444-4444-4444-8444-444444444444"
+enum { CONFORM_ESTIMATE = 4711 };
 // A registered task of the tables: each with `chunks` empty chunks in its plan, generation 1.
 Gw__TargetState *conform_state(struct conform *c, Gw__Catalog *cat, uint32_t chunks);
 void conform_register(struct conform *c,

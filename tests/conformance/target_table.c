@@ -32,6 +32,8 @@ target_chunk_of(struct conform *c, const Gw__Table *t, uint32_t generation, uint
     ch->table_id = t->id;
     ch->generation = generation;
     ch->no = no;
+    ch->bytes_estimate = CONFORM_ESTIMATE + no;
+    ch->plan_id = gw_arena_strdup(&c->arena, CONFORM_PLAN);
     return ch;
 }
 

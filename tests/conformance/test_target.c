@@ -74,7 +74,7 @@ state_round_trip(void **state)
             assert_int_equal(p->n_chunks, 3);
             for (uint32_t k = 0; k < 3; k++) {
                 assert_int_equal(p->chunks[k]->no, k);
-                assert_int_equal(p->chunks[k]->bytes_estimate, 4711 + k);
+                assert_int_equal(p->chunks[k]->bytes_estimate, CONFORM_ESTIMATE + k);
                 assert_int_equal(p->chunks[k]->generation, 1);
                 assert_false(p->chunks[k]->done);
             }
@@ -120,12 +120,24 @@ state_is_set(void **state)
     conform_end(c);
 }
 
+// Moves the table to a state without another plan.
+static void
+set_state(struct conform *c, const Gw__Table *t, uint32_t generation, Gw__TableState to, int want)
+{
+    Gw__SetTable set = GW__SET_TABLE__INIT;
+    set.table_id = t->id;
+    set.generation = generation;
+    set.state = to;
+    conform_is(c, c->target->state_set(c->a, &set, &c->err), want);
+}
+
 static void
 completed_and_dropped(void **state)
 {
     struct conform *c = conform_start(state);
     Gw__Table *t = target_ready(c, target_catalog(c), 1);
     conform_load(c, c->a, t, 0, "1\t1\ta\n", 6, 1);
+    set_state(c, t, 1, GW__TABLE_STATE__STATE_COMPLETED, GW_OK);
     conform_ok(c, c->target->state_complete(c->a, 1700000009000001, &c->err));
     conform_ok(c, c->target->state_complete(c->a, 1700000009000001, &c->err));
     Gw__TargetState *s = target_stored(c);

@@ -7,6 +7,7 @@
 #include "apply/targets/memory/memory_target.h"
 #include "common/copytext.h"
 #include "common/fault.h"
+#include "common/plan.h"
 
 int
 memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c,
@@ -18,12 +19,15 @@ memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const 
     Gw__LoadChunk load = GW__LOAD_CHUNK__INIT;
     record.body_case = GW__COMMAND__BODY_LOAD_CHUNK;
     record.load_chunk = &load;
-    load.chunk = &t->chunk;
+    Gw__Chunk claim = gw_plan_part(c); // the whole plan: it must be the stored one
+    claim.generation = c->generation;
+    load.chunk = &claim;
+    int r = memory_log_append(t, &record, err);
     gw__chunk__init(&t->chunk);
     t->chunk.table_id = c->table_id;
     t->chunk.generation = c->generation;
     t->chunk.no = c->no;
-    int r = memory_log_append(t, &record, err);
+    t->chunk.epoch = claim.epoch;
     if (r == GW_END) {
         *done = *(Gw__Chunk *)gw_pb_dup(a, memory_log_chunk(t, c->table_id, c->generation, c->no));
         return GW_END;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "apply/targets/memory/memory_target.h"
+#include "common/plan.h"
 
 enum { RECORD_MAX = 256 * 1024 * 1024 };
 
@@ -53,22 +54,36 @@ begin_generation(Gw__TablePlan *p, uint32_t generation)
     }
 }
 
+// Of what a coordinator sends, only the plan is taken.
+static void
+set_plan(Gw__TablePlan *p)
+{
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        *p->chunks[i] = gw_plan_part(p->chunks[i]);
+        p->chunks[i]->generation = p->generation;
+    }
+}
+
 static void
 fold_set(struct memory_target *t, const Gw__SetTable *set)
 {
     Gw__TablePlan *p = memory_log_table(t, set->table_id);
+    bool repeated = p->generation == set->generation;
     begin_generation(p, set->generation);
     p->state = set->state;
     p->reason = set->reason;
-    if (set->replace_chunks) {
+    if (!set->replace_chunks) {
+        return;
+    }
+    p->one_snapshot = set->one_snapshot;
+    if (!repeated) {
         p->chunks = set->chunks;
         p->n_chunks = set->n_chunks;
-        p->one_snapshot = set->one_snapshot;
-        for (size_t i = 0; i < p->n_chunks; i++) {
-            p->chunks[i]->generation = set->generation;
-            p->chunks[i]->done = false;
-            p->chunks[i]->epoch = 0;
-        }
+        set_plan(p);
+    }
+    // The order again, which was legal: the chunks are these. Claims that were made since are void.
+    for (size_t i = 0; repeated && i < p->n_chunks; i++) {
+        p->chunks[i]->epoch++;
     }
 }
 
@@ -108,9 +123,7 @@ fold(struct memory_target *t, Gw__Command *r)
         l->state = r->register_;
         l->state->exists = true;
         for (size_t i = 0; i < l->state->n_tables; i++) {
-            for (size_t k = 0; k < l->state->tables[i]->n_chunks; k++) {
-                l->state->tables[i]->chunks[k]->generation = l->state->tables[i]->generation;
-            }
+            set_plan(l->state->tables[i]);
         }
         break;
     case GW__COMMAND__BODY_SET_TABLE: fold_set(t, r->set_table); break;
@@ -139,6 +152,84 @@ fenced(struct gw_err *err, const char *why)
     return gw_err_set(err, GW_FENCED, NULL, "%s", why);
 }
 
+#define OTHER_GODWIT "does another godwit work on the same task?"
+
+// Byte for byte, like an engine that only has the bytes.
+static bool
+same_chunk(const Gw__Chunk *a, const Gw__Chunk *b)
+{
+    Gw__Chunk x = gw_plan_part(a), y = gw_plan_part(b);
+    size_t n = gw__chunk__get_packed_size(&x);
+    if (n != gw__chunk__get_packed_size(&y)) {
+        return false;
+    }
+    uint8_t *bytes = malloc(2 * n + 1);
+    gw_assert(bytes);
+    gw__chunk__pack(&x, bytes);
+    gw__chunk__pack(&y, bytes + n);
+    bool same = memcmp(bytes, bytes + n, n) == 0;
+    free(bytes);
+    return same;
+}
+
+static bool
+any_chunk(const Gw__TablePlan *p, bool done)
+{
+    for (size_t i = 0; i < p->n_chunks; i++) {
+        if (p->chunks[i]->done == done) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The same plan, and nothing of it durable: an order that is repeated.
+static bool
+repeats(const struct memory_target *t, const Gw__TablePlan *p, const Gw__SetTable *set)
+{
+    bool same = p->n_chunks == set->n_chunks && !any_chunk(p, true);
+    for (size_t i = 0; same && i < set->n_chunks; i++) {
+        const Gw__Chunk *stored = memory_log_chunk(t, set->table_id, p->generation, set->chunks[i]->no);
+        same = stored && same_chunk(stored, set->chunks[i]);
+    }
+    return same;
+}
+
+static int
+legal_set(const struct memory_target *t, const Gw__SetTable *set, struct gw_err *err)
+{
+    const Gw__TablePlan *p = memory_log_table(t, set->table_id);
+    if (!p || p->generation > set->generation) {
+        return fenced(err, "its generation is not the newest");
+    }
+    if (set->replace_chunks && p->generation == set->generation && !repeats(t, p, set)) {
+        gw_err_set(err, GW_FENCED, NULL, "generation %u is planned already", p->generation);
+        gw_err_hint(err, OTHER_GODWIT);
+        return GW_FENCED;
+    }
+    bool ends = set->state == GW__TABLE_STATE__STATE_LOADED || set->state == GW__TABLE_STATE__STATE_COMPLETED;
+    if (ends && (p->generation != set->generation || set->replace_chunks || any_chunk(p, false))) {
+        gw_err_set(err, GW_FENCED, NULL, "the target has taken back chunks that were durable");
+        gw_err_hint(err, "was it restored or failed over? run the task again: it loads what is missing");
+        return GW_FENCED;
+    }
+    return GW_OK;
+}
+
+static int
+legal_complete(const struct memory_target *t, struct gw_err *err)
+{
+    for (size_t i = 0; i < t->log.state->n_tables; i++) {
+        Gw__TableState s = t->log.state->tables[i]->state;
+        if (s != GW__TABLE_STATE__STATE_COMPLETED && s != GW__TABLE_STATE__STATE_ERROR) {
+            gw_err_set(err, GW_FENCED, NULL, "a table of the task is not complete on the target");
+            gw_err_hint(err, OTHER_GODWIT);
+            return GW_FENCED;
+        }
+    }
+    return GW_OK;
+}
+
 static int
 legal_chunk(const struct memory_target *t, Gw__Chunk *c, struct gw_err *err)
 {
@@ -148,6 +239,11 @@ legal_chunk(const struct memory_target *t, Gw__Chunk *c, struct gw_err *err)
         return fenced(err, "the chunk is not one of the table's present generation");
     }
     if (!c->done) { // a claim
+        if (!same_chunk(stored, c)) {
+            gw_err_set(err, GW_FENCED, NULL, "chunk %u is not the stored plan's", c->no);
+            gw_err_hint(err, OTHER_GODWIT);
+            return GW_FENCED;
+        }
         c->epoch = stored->epoch + 1;
         return stored->done ? GW_END : GW_OK;
     }
@@ -184,11 +280,8 @@ legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
         return fenced(err, "the task is not on the target any more");
     }
     switch (r->body_case) {
-    case GW__COMMAND__BODY_SET_TABLE:
-        p = memory_log_table(t, r->set_table->table_id);
-        return !p || p->generation > r->set_table->generation
-                   ? fenced(err, "its generation is not the newest")
-                   : GW_OK;
+    case GW__COMMAND__BODY_SET_TABLE: return legal_set(t, r->set_table, err);
+    case GW__COMMAND__BODY_COMPLETE: return legal_complete(t, err);
     case GW__COMMAND__BODY_FINISH_STEP:
         p = memory_log_table(t, r->finish_step->step->table_id);
         return !p || p->generation != r->finish_step->generation

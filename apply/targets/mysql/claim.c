@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/plan.h"
 #include "control.h"
 
 #define CHUNK_KEY "task = $l AND table_id = $u AND generation = $u AND no = $u"
@@ -22,13 +23,13 @@ chunk_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, uint32_t table_id,
 // Ends the connection of an earlier owner, so that its locks are gone and its rows decided. Read without a lock: the
 // earlier owner may hold it.
 static int
-end_earlier(struct myt *t, const Gw__Chunk *c, struct gw_err *err)
+end_earlier(struct myt *t, const Gw__Chunk *c, const char *plan, struct gw_err *err)
 {
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT backend, backend_start FROM $c.chunks WHERE " CHUNK_KEY
-                       " AND state = 0 AND backend IS NOT NULL",
-                       t->task->name, MYT_U(c->table_id), MYT_U(c->generation), MYT_U(c->no));
+                       " AND plan = $s AND state = 0 AND backend IS NOT NULL",
+                       t->task->name, MYT_U(c->table_id), MYT_U(c->generation), MYT_U(c->no), plan);
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     return row ? myt_end_holder(t, myt_text(row, 1), myt_u64(row, 0), err) : rc;
 }
@@ -78,8 +79,8 @@ fill_done(struct gw_arena *a, const Gw__Chunk *c, MYSQL_ROW row, Gw__Chunk *done
 
 // In a transaction. GW_END: the chunk is durable.
 static int
-take(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch, Gw__Chunk *done,
-     struct gw_err *err)
+take(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, const char *plan, uint64_t *ret_epoch,
+     Gw__Chunk *done, struct gw_err *err)
 {
     bool open = false;
     int rc = table_open(t, c->table_id, c->generation, &open, err);
@@ -89,15 +90,16 @@ take(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch,
     MYT_RES r = NULL;
     rc = myt_query(t, &r, err,
                    "SELECT state, epoch, snapshot, rows_read, rows_written, rows_refused, bytes,"
-                   " values_truncated FROM $c.chunks WHERE " CHUNK_KEY " FOR UPDATE",
-                   t->task->name, MYT_U(c->table_id), MYT_U(c->generation), MYT_U(c->no));
+                   " values_truncated, plan = $s FROM $c.chunks WHERE " CHUNK_KEY " FOR UPDATE",
+                   plan, t->task->name, MYT_U(c->table_id), MYT_U(c->generation), MYT_U(c->no));
     if (rc != GW_OK) {
         return rc;
     }
     MYSQL_ROW row = mysql_fetch_row(r);
-    if (!open || !row) {
-        return gw_err_set(err, GW_FENCED, "", "chunk %u of generation %u is not the stored plan's", c->no,
-                          c->generation);
+    if (!open || !row || myt_u64(row, 8) != 1) {
+        gw_err_set(err, GW_FENCED, "", "chunk %u of generation %u is not the stored plan's", c->no, c->generation);
+        gw_err_hint(err, MYT_OTHER_GODWIT);
+        return GW_FENCED;
     }
     if (myt_u64(row, 0) == MYT_CHUNK_DONE) {
         fill_done(a, c, row, done);
@@ -123,9 +125,13 @@ myt_claim(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_e
           struct gw_err *err)
 {
     t->load.lock[0] = 0;
-    int rc = end_earlier(t, c, err);
+    MYT_BUF plan; // a chunk of another plan may have the same number
+    gw_buf_init(&plan, MYT_SQL_MAX);
+    Gw__Chunk part = gw_plan_part(c);
+    myt_put_message(&plan, &part);
+    int rc = end_earlier(t, c, plan.data, err);
     rc = rc == GW_OK ? myt_begin(t, err) : rc;
-    rc = rc == GW_OK ? take(t, a, c, ret_epoch, done, err) : rc;
+    rc = rc == GW_OK ? take(t, a, c, plan.data, ret_epoch, done, err) : rc;
     rc = rc == GW_OK ? myt_commit(t, err) : rc;
     return myt_end(t, rc);
 }

@@ -215,6 +215,11 @@ check_one(const struct myt *t, struct myt_findings *f, const Gw__Table *table, c
         return;
     }
     if (c->left_out) {
+        if (!is_generated(row)) {
+            myt_find(f, ERR, table, c->name, "make it a generated column there, or use DROP_AND_CREATE", NULL,
+                     "column \"%s\" is generated on the source and plain on the target: its values would be missing",
+                     c->name);
+        }
         return;
     }
     if (is_generated(row)) {

@@ -15,6 +15,12 @@ int myt_control_make(struct myt *t, struct gw_err *err);
 int myt_lock_ddl(struct myt *t, struct gw_err *err);
 void myt_unlock_ddl(struct myt *t);
 
+// A packed message as a literal.
+void myt_put_message(struct gw_buf *sql, const void *msg);
+int myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
+                      struct gw_err *err);
+#define MYT_OTHER_GODWIT "does another godwit work on the same task?"
+
 struct myt_table_row {
     uint32_t generation;
     Gw__TableState state;

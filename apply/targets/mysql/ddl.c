@@ -15,9 +15,11 @@ myt_auto_column(const struct myt *t, const Gw__Table *table)
 {
     for (size_t i = 0; i < table->n_columns; i++) {
         const Gw__Column *c = table->columns[i];
+        if (c->identity == GW__IDENTITY__IDENTITY_NONE || c->left_out) {
+            continue;
+        }
         enum myt_family f = myt_type_family(t, table, c);
-        bool counts = f == MYT_INTEGER || (myt_native(table) && f == MYT_NUMBER);
-        if (c->identity != GW__IDENTITY__IDENTITY_NONE && !c->left_out && counts) {
+        if (f == MYT_INTEGER || (myt_native(table) && f == MYT_NUMBER)) {
             return c; // a table has at most one here
         }
     }

@@ -3,7 +3,8 @@
 //   session.c    open, close, the slots
 //   query.c      statements, transactions, user locks
 //   control.c    the control tables: their DDL, whether they are there, a table's row
-//   state.c      the task, tables, chunks and steps in them
+//   state.c      the task, tables, chunks and steps in them: reading, registering, dropping
+//   set.c        moving a table's state; the end of the task
 //   names.c      identifiers: 64 characters, names made up for indexes and keys
 //   types.c      canonical kinds -> MySQL types, as a data table
 //   native.c     texts of an equal engine, where the two servers differ
@@ -38,6 +39,7 @@ enum {
     MYT_SQL_MAX = 64 * 1024 * 1024,
     MYT_COLUMNS_MAX = 1017,         // InnoDB
     MYT_KEY_BYTES_MAX = 3072,       // InnoDB, DYNAMIC rows and pages of 16 KB
+    MYT_PAGE_BYTES_MAX = 8126,      // of a row in a page of 16 KB
     MYT_ROW_BYTES_MAX = 65535,
     MYT_LOCK_NAME = 48,
 };
@@ -175,6 +177,8 @@ const char *myt_type_note(const struct myt *t, const Gw__Table *table, const Gw_
 enum myt_family { MYT_NUMBER, MYT_INTEGER, MYT_STRING, MYT_TEXT, MYT_BYTES, MYT_BLOB, MYT_TIME, MYT_BIT, MYT_OTHER };
 enum myt_family myt_type_family(const struct myt *t, const Gw__Table *table, const Gw__Column *c);
 // Bytes that the column takes in a key; 0 = it cannot be in one without a prefix length.
+// What the columns of fixed size need in InnoDB's page, whatever else the row holds.
+uint64_t myt_page_bytes(const struct myt *t, const Gw__Table *table);
 uint64_t myt_key_bytes(const struct myt *t, const Gw__Table *table, const Gw__Column *c);
 const char *myt_default_collation(const struct myt *t); // of tables that come from other engines: binary, no padding
 

@@ -274,7 +274,12 @@ check_rest(struct myt_findings *f, const struct myt *t, const Gw__Table *table)
         myt_find(f, ERR, table, "", "leave the table, or columns, out", NULL, "%zu columns: a table has 1 to %d",
                  table->n_columns, MYT_COLUMNS_MAX);
     }
-    (void)t;
+    uint64_t page = myt_native(table) ? 0 : myt_page_bytes(t, table);
+    if (page > MYT_PAGE_BYTES_MAX) {
+        myt_find(f, ERR, table, "", "leave columns out, or make the table with narrower types before the load", NULL,
+                 "a row needs %llu bytes in a page of InnoDB, which takes %d", (unsigned long long)page,
+                 MYT_PAGE_BYTES_MAX);
+    }
 }
 
 static int

@@ -157,9 +157,37 @@ check_databases(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, s
     return rc;
 }
 
+// A table that would be loaded into itself would be emptied first. The server is what both sides say it is, whatever way
+// either was reached.
+static int
+check_itself(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, struct gw_err *err)
+{
+    char *ours = NULL;
+    int rc = gw_my_identity(t->c, &t->server, f->a, &ours, err);
+    size_t n = rc == GW_OK ? strlen(ours) : 0;
+    if (rc != GW_OK || strncmp(ours, cat->identity, n) != 0 || cat->identity[n] != '/') {
+        return rc;
+    }
+    int (*compare)(const char *, const char *) = t->fold_names ? strcasecmp : strcmp;
+    for (size_t i = 0; i < cat->n_tables; i++) {
+        const Gw__Table *to = cat->tables[i];
+        for (size_t k = 0; k < cat->n_tables; k++) {
+            const Gw__Table *from = cat->tables[k];
+            if (compare(myt_schema(t, to), from->source_schema) == 0 && compare(to->name, from->source_name) == 0) {
+                myt_find(f, ERR, NULL, "", "set TargetSchema to another database, or name another server", NULL,
+                         "source and target are the same table: \"%s.%s\" would be loaded into itself",
+                         from->source_schema, from->source_name);
+                return GW_OK;
+            }
+        }
+    }
+    return GW_OK;
+}
+
 int
 myt_preflight_server(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, struct gw_err *err)
 {
     int rc = check_variables(t, f, cat, err);
+    rc = rc == GW_OK ? check_itself(t, f, cat, err) : rc;
     return rc == GW_OK ? check_databases(t, f, cat, err) : rc;
 }

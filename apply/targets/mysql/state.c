@@ -1,4 +1,4 @@
-// What is durable of the task: reading it, registering it, moving a table's state.
+// What is durable of the task: reading it, registering it, dropping it.
 //
 // Every change is conditional on what is stored, under the row's lock, so that a coordinator that was presumed dead
 // changes nothing. Locks are taken in one order everywhere: a table's row, then its chunks.
@@ -7,12 +7,13 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/plan.h"
 #include "control.h"
 
 enum { INSERT_BYTES = 512 * 1024 }; // of chunk rows in one statement: well below any max_allowed_packet
 
-static void
-put_bytes(struct gw_buf *sql, const void *msg)
+void
+myt_put_message(struct gw_buf *sql, const void *msg)
 {
     const ProtobufCMessage *m = msg;
     size_t n = protobuf_c_message_get_packed_size(m);
@@ -190,8 +191,8 @@ myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *
     return GW_OK;
 }
 
-static int
-insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
+int
+myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
               struct gw_err *err)
 {
     int rc = GW_OK;
@@ -202,7 +203,8 @@ insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, G
         for (size_t from = i; i < n && sql.len < INSERT_BYTES; i++) {
             myt_put(t, &sql, "$s($l, $u, $u, $u, ", i > from ? ", " : "", t->task->name, MYT_U(table_id),
                     MYT_U(generation), MYT_U(chunks[i]->no));
-            put_bytes(&sql, chunks[i]);
+            Gw__Chunk plan = gw_plan_part(chunks[i]);
+            myt_put_message(&sql, &plan);
             gw_buf_putc(&sql, ')');
         }
         rc = myt_exec(t, &sql, err);
@@ -228,11 +230,11 @@ insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err)
             t->task->name, MYT_U(target->id), MYT_U(tp->generation), MYT_U(tp->state), tp->reason,
             MYT_U(tp->one_snapshot), source->source_schema, source->source_name, myt_schema(t, target),
             target->name);
-    put_bytes(&sql, &bare);
+    myt_put_message(&sql, &bare);
     gw_buf_putc(&sql, ')');
     int rc = myt_exec(t, &sql, err);
     if (rc == GW_OK) {
-        rc = insert_chunks(t, target->id, tp->generation, tp->n_chunks, tp->chunks, err);
+        rc = myt_insert_chunks(t, target->id, tp->generation, tp->n_chunks, tp->chunks, err);
     }
     for (size_t i = 0; rc == GW_OK && i < tp->n_steps_done; i++) {
         rc = myt_run(t, err,
@@ -301,88 +303,6 @@ myt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err)
         myt_unlock_ddl(t);
     }
     return rc == GW_OK ? rc : gw_err_wrap(err, "register task \"%s\"", t->task->name);
-}
-
-// The table starts over: what the old chunks refused and made is void, what they wrote is still in the table.
-static int
-replace_chunks(struct myt *t, const Gw__SetTable *set, struct gw_err *err)
-{
-    const char *task = t->task->name;
-    uint64_t id = set->table_id;
-    int rc = myt_run(t, err,
-                     "UPDATE $c.tables t SET had_rows = had_rows OR EXISTS (SELECT 1 FROM"
-                     " $c.chunks c WHERE c.task = t.task AND c.table_id = t.table_id"
-                     " AND c.state = 1 AND c.rows_written > 0) WHERE task = $l AND table_id = $u",
-                     task, id);
-    rc = rc == GW_OK ? myt_run(t, err, "DELETE FROM $c.chunks WHERE task = $l AND table_id = $u", task, id) : rc;
-    rc = rc == GW_OK ? myt_run(t, err, "DELETE FROM $c.steps WHERE task = $l AND table_id = $u", task, id) : rc;
-    rc = rc == GW_OK ? myt_run(t, err,
-                               // one table only: the form with several wants a default database
-                               "DELETE FROM $c.exceptions WHERE task = $l AND"
-                               " (source_schema, source_table, target_schema, target_table) ="
-                               " (SELECT source_schema, source_table, target_schema, target_table"
-                               " FROM $c.tables WHERE task = $l AND table_id = $u)",
-                               task, task, id)
-                     : rc;
-    return rc == GW_OK ? insert_chunks(t, set->table_id, set->generation, set->n_chunks, set->chunks, err) : rc;
-}
-
-static int
-set_table(struct myt *t, const Gw__SetTable *set, struct gw_err *err)
-{
-    struct myt_table_row row = {0};
-    int rc = myt_table_lock(t, set->table_id, &row, err);
-    if (rc != GW_OK) {
-        return rc;
-    }
-    if (row.generation > set->generation) {
-        return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u",
-                          row.generation, set->generation);
-    }
-    // The same order twice must not throw away what was loaded in between.
-    if (set->replace_chunks && row.generation == set->generation && row.durable) {
-        return gw_err_set(err, GW_FENCED, "", "generation %u has durable chunks already",
-                          row.generation);
-    }
-    rc = set->replace_chunks ? replace_chunks(t, set, err) : GW_OK;
-    return rc == GW_OK ? myt_run(t, err,
-                                 "UPDATE $c.tables SET generation = $u, state = $u, reason = $l$s"
-                                 " WHERE task = $l AND table_id = $u",
-                                 MYT_U(set->generation), MYT_U(set->state), set->reason,
-                                 !set->replace_chunks ? ""
-                                 : set->one_snapshot  ? ", one_snapshot = 1"
-                                                      : ", one_snapshot = 0",
-                                 t->task->name, MYT_U(set->table_id))
-                       : rc;
-}
-
-int
-myt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err)
-{
-    struct myt *t = self;
-    int rc = myt_begin(t, err);
-    rc = rc == GW_OK ? set_table(t, set, err) : rc;
-    rc = rc == GW_OK ? myt_commit(t, err) : rc;
-    rc = rc == GW_OK ? myt_fault("apply.state_set.after_commit", err) : rc;
-    if (myt_end(t, rc) != GW_OK) {
-        return gw_err_wrap(err, "set the state of table %u", set->table_id);
-    }
-    return GW_OK;
-}
-
-int
-myt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
-{
-    struct myt *t = self;
-    uint64_t n = 0;
-    // The first completion stays: a repeated order is not a new fact.
-    int rc = myt_affect(t, &n, err,
-                        "UPDATE $c.tasks SET completed_us = COALESCE(completed_us, $d) WHERE task = $l",
-                        completed_us, t->task->name);
-    if (rc == GW_OK && n != 1) {
-        return gw_err_set(err, GW_FENCED, "", "task \"%s\" is not registered", t->task->name);
-    }
-    return rc == GW_OK ? rc : gw_err_wrap(err, "complete task \"%s\"", t->task->name);
 }
 
 static int

@@ -428,6 +428,19 @@ myt_type_note(const struct myt *t, const Gw__Table *table, const Gw__Column *c, 
     return m.note;
 }
 
+uint64_t
+myt_page_bytes(const struct myt *t, const Gw__Table *table)
+{
+    uint64_t sum = 18 + (table->n_columns + 7) / 8; // record header, transaction id, roll pointer; a bit for each NULL
+    for (size_t i = 0; i < table->n_columns; i++) {
+        const Gw__Column *c = table->columns[i];
+        struct made m = kind_type(t, table, c, CHARS_MAX);
+        bool fixed_size = m.family == MYT_INTEGER || m.family == MYT_NUMBER || m.family == MYT_TIME;
+        sum += fixed_size ? m.row_bytes : 0;
+    }
+    return sum;
+}
+
 enum myt_family
 myt_type_family(const struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {

@@ -453,7 +453,7 @@ replace_chunks(struct pgt *t, const Gw__SetTable *set, const char *const *p, str
 // A server that was restored, or failed over to a replica that lagged behind, has forgotten commits that it once
 // confirmed: what it holds now decides.
 static int
-all_durable(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
+all_durable(struct pgt *t, const Gw__SetTable *set, uint32_t stored, struct gw_err *err)
 {
     struct pgt_num id, gen;
     const char *p[] = {t->task->name, pgt_num(&id, set->table_id), pgt_num(&gen, set->generation)};
@@ -462,9 +462,8 @@ all_durable(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
                        "SELECT pg_catalog.count(*) FROM %s.chunks WHERE task = $1 AND table_id = $2"
                        " AND generation = $3 AND state = 0",
                        t->ctl);
-    if (rc == GW_OK && pgt_u64(r, 0, 0) > 0) {
-        rc = gw_err_set(err, GW_FENCED, "", "%s chunks that were durable are open again on the target",
-                        pgt_text(r, 0, 0));
+    if (rc == GW_OK && (pgt_u64(r, 0, 0) > 0 || stored != set->generation)) {
+        rc = gw_err_set(err, GW_FENCED, "", "the target has taken back chunks that were durable");
         gw_err_hint(err, "was it restored or failed over? run the task again: it loads what is missing");
     }
     return rc;
@@ -496,7 +495,7 @@ set_table(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
     }
     if (!set->replace_chunks && (set->state == GW__TABLE_STATE__STATE_LOADED ||
                                  set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
-        rc = all_durable(t, set, err);
+        rc = all_durable(t, set, row.generation, err);
         if (rc != GW_OK) {
             return rc;
         }

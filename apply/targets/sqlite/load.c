@@ -104,10 +104,12 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
                                      (int64_t)c->no)
                      : rc;
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
-    Gw__Chunk *stored = rc == GW_OK ? lite_chunk_read(a, q, 0) : NULL;
+    Gw__Chunk *stored = rc == GW_OK && lite_is_plan(a, q, 0, c) ? lite_chunk_read(a, q, 0) : NULL;
     sqlite3_finalize(q);
     if (rc == GW_END || (rc == GW_OK && !stored)) {
-        return gw_err_set(err, GW_FENCED, NULL, "the chunk is not in the table's plan");
+        gw_err_set(err, GW_FENCED, NULL, "chunk %u is not the stored plan's", c->no);
+        gw_err_hint(err, LITE_OTHER_GODWIT);
+        return GW_FENCED;
     }
     if (rc == GW_OK && stored->done) {
         *done = stored;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apply/targets/sqlite/sqlite_target.h"
@@ -227,6 +228,10 @@ existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
             find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
                  SAY("the existing table has no such column"),
                  "add it, or let TargetTablePrepMode be DROP_AND_CREATE");
+        } else if (rc == GW_OK && !generated && t->columns[i]->left_out) {
+            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
+                 SAY("the source computes this column, the existing table does not: its values would be missing"),
+                 "let TargetTablePrepMode be DROP_AND_CREATE");
         } else if (rc == GW_OK && generated && !t->columns[i]->left_out) {
             find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
                  SAY("the existing table computes this column"),
@@ -295,6 +300,34 @@ check_clashes(struct report *r)
     }
 }
 
+// A table that would be loaded into itself would be dropped or emptied first. A file is the same by whatever name.
+static void
+check_itself(struct report *r)
+{
+    static const char scheme[] = "sqlite:"; // sqlite:<path>#<application id>
+    const char *id = r->cat->identity, *end = strrchr(id, '#');
+    if (strncmp(id, scheme, sizeof scheme - 1) != 0 || !end) {
+        return;
+    }
+    id += sizeof scheme - 1;
+    struct stat ours, theirs;
+    const char *path = gw_arena_memdup0(r->a, id, (size_t)(end - id));
+    bool same = strcmp(path, r->t->path) == 0 ||
+                (stat(path, &theirs) == 0 && stat(r->t->path, &ours) == 0 && ours.st_dev == theirs.st_dev &&
+                 ours.st_ino == theirs.st_ino);
+    for (size_t i = 0; same && i < r->cat->n_tables; i++) {
+        for (size_t k = 0; k < r->cat->n_tables; k++) {
+            if (strcasecmp(r->cat->tables[i]->name, r->cat->tables[k]->source_name) == 0) {
+                find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
+                     SAY("source and target are the same table: \"%s\" would be loaded into itself",
+                         r->cat->tables[k]->source_name),
+                     "name another file");
+                return;
+            }
+        }
+    }
+}
+
 int
 lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
                Gw__Catalog *findings, struct gw_err *err)
@@ -311,6 +344,7 @@ lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resu
              SAY("database \"%s\" or its folder cannot be written", r->t->path),
              "give this user write permission");
     }
+    check_itself(r);
     check_clashes(r);
     for (size_t i = 0; i < cat->n_tables && rc == GW_OK; i++) {
         const Gw__Table *t = cat->tables[i];

@@ -1,6 +1,6 @@
 // The SQLite target: one file of the engine's parts, in reading order:
 //   sqlite.c     open, close, transactions, the table of slots
-//   state.c      control tables: what is durable of the task
+//   state.c      control tables: what is durable of the task;  set.c  moving a table's state
 //   preflight.c  what this target will do differently, said before it is done
 //   ddl.c        canonical kind -> declared type; CREATE TABLE;  prepare.c  a table made ready for rows
 //   load.c       a chunk's transaction;  values.c  one field bound to a parameter
@@ -71,6 +71,13 @@ int lite_state_drop(void *self, struct gw_err *err);
     "plan, generation, state, epoch, snapshot, rows_read, rows_written, rows_refused, "            \
     "values_truncated, bytes"
 Gw__Chunk *lite_chunk_read(struct gw_arena *a, sqlite3_stmt *s, int at);
+// Is the stored plan in column `at` that of the chunk, byte for byte?
+bool lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c);
+int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation,
+                       Gw__Chunk *const *chunks, size_t n, struct gw_err *err);
+// A write transaction, if the task is there.
+int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
+#define LITE_OTHER_GODWIT "does another godwit work on the same task?"
 
 int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
                    Gw__Catalog *findings, struct gw_err *err);

@@ -5,6 +5,7 @@
 
 #include "apply/targets/sqlite/sqlite_target.h"
 #include "common/clock.h"
+#include "common/plan.h"
 
 static const char *const control_tables[] = {
     "CREATE TABLE IF NOT EXISTS $tasks (task TEXT PRIMARY KEY, task_uuid TEXT NOT NULL,"
@@ -50,6 +51,17 @@ lite_chunk_read(struct gw_arena *a, sqlite3_stmt *s, int at)
     c->values_truncated = (uint64_t)sqlite3_column_int64(s, at + 8);
     c->bytes = (uint64_t)sqlite3_column_int64(s, at + 9);
     return c;
+}
+
+bool
+lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c)
+{
+    Gw__Chunk plan = gw_plan_part(c);
+    size_t n = gw__chunk__get_packed_size(&plan);
+    uint8_t *bytes = gw_arena_alloc(a, n + 1);
+    gw__chunk__pack(&plan, bytes);
+    // An empty blob may come as NULL.
+    return (size_t)sqlite3_column_bytes(s, at) == n && (n == 0 || memcmp(sqlite3_column_blob(s, at), bytes, n) == 0);
 }
 
 static int
@@ -202,16 +214,17 @@ pack(struct gw_arena *a, const ProtobufCMessage *m, uint8_t **ret)
     return protobuf_c_message_pack(m, *ret);
 }
 
-static int
-insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation,
-              Gw__Chunk *const *chunks, size_t n, struct gw_err *err)
+int
+lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation,
+                   Gw__Chunk *const *chunks, size_t n, struct gw_err *err)
 {
     struct gw_arena a;
     gw_arena_init(&a);
     int rc = GW_OK;
     for (size_t i = 0; i < n && rc == GW_OK; i++) {
         uint8_t *bytes = NULL;
-        size_t len = pack(&a, &chunks[i]->base, &bytes);
+        Gw__Chunk plan = gw_plan_part(chunks[i]);
+        size_t len = pack(&a, &plan.base, &bytes);
         rc = gw_lite_run(t->db, err,
                          lite_sql(t, "INSERT INTO $chunks (task, table_id, generation, no, plan)"
                                      " VALUES (?1, ?2, ?3, ?4, ?5)"),
@@ -242,7 +255,7 @@ insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
                          to->schema, to->name);
     gw_arena_fini(&a);
     if (rc == GW_OK) {
-        rc = insert_chunks(t, to->id, p->generation, p->chunks, p->n_chunks, err);
+        rc = lite_insert_chunks(t, to->id, p->generation, p->chunks, p->n_chunks, err);
     }
     return rc;
 }
@@ -295,44 +308,9 @@ lite_state_register(void *self, const Gw__TargetState *state, struct gw_err *err
     return rc == GW_OK ? GW_OK : gw_err_wrap(err, "register task \"%s\"", t->task->name);
 }
 
-static int
-set_table(struct lite_target *t, const Gw__SetTable *set, struct gw_err *err)
-{
-    int rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "UPDATE $tables SET state = ?3, reason = ?4, generation = ?5"
-                                     " WHERE task = ?1 AND table_id = ?2 AND generation <= ?5"),
-                         "tiiti", t->task->name, (int64_t)set->table_id, (int64_t)set->state,
-                         set->reason, (int64_t)set->generation);
-    if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
-        rc = gw_err_set(err, GW_FENCED, NULL, "generation %u of table %u is not the newest",
-                        set->generation, set->table_id);
-    }
-    if (rc != GW_OK || !set->replace_chunks) {
-        return rc;
-    }
-    rc = gw_lite_run(t->db, err,
-                     lite_sql(t, "UPDATE $tables SET one_snapshot = ?3 WHERE task = ?1 AND table_id = ?2"),
-                     "tii", t->task->name, (int64_t)set->table_id, (int64_t)set->one_snapshot);
-    if (rc == GW_OK) {
-        rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "DELETE FROM $chunks WHERE task = ?1 AND table_id = ?2"), "ti",
-                         t->task->name, (int64_t)set->table_id);
-    }
-    if (rc == GW_OK) { // what the old chunks refused is void
-        rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "DELETE FROM $exceptions WHERE task = ?1 AND"
-                                     " (source_schema, source_table, target_schema, target_table) ="
-                                     " (SELECT source_schema, source_table, target_schema, target_table"
-                                     " FROM $tables WHERE task = ?1 AND table_id = ?2)"),
-                         "ti", t->task->name, (int64_t)set->table_id);
-    }
-    return rc == GW_OK ? insert_chunks(t, set->table_id, set->generation, set->chunks, set->n_chunks, err)
-                       : rc;
-}
-
 // A slot that needs the task to be there: without a file or control tables, somebody has dropped it.
-static int
-begin_on_task(struct lite_target *t, struct gw_err *err)
+int
+lite_begin_on_task(struct lite_target *t, struct gw_err *err)
 {
     int rc = lite_task_there(t, err);
     rc = rc == GW_OK ? lite_tx_begin(t, err) : rc;
@@ -341,30 +319,6 @@ begin_on_task(struct lite_target *t, struct gw_err *err)
         rc = rc == GW_OK ? rc : lite_tx_end(t, rc, err);
     }
     return rc;
-}
-
-int
-lite_state_set(void *self, const Gw__SetTable *set, struct gw_err *err)
-{
-    struct lite_target *t = self;
-    int rc = begin_on_task(t, err);
-    return rc == GW_OK ? lite_tx_end(t, set_table(t, set, err), err) : rc;
-}
-
-int
-lite_state_complete(void *self, int64_t completed_us, struct gw_err *err)
-{
-    struct lite_target *t = self;
-    int rc = begin_on_task(t, err);
-    if (rc != GW_OK) {
-        return rc;
-    }
-    rc = gw_lite_run(t->db, err, lite_sql(t, "UPDATE $tasks SET completed_us = ?2 WHERE task = ?1"), "ti",
-                     t->task->name, completed_us);
-    if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
-        rc = gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not on the target any more", t->task->name);
-    }
-    return lite_tx_end(t, rc, err);
 }
 
 static int
@@ -394,7 +348,7 @@ lite_state_drop(void *self, struct gw_err *err)
 {
     struct lite_target *t = self;
     struct gw_err why = {0};
-    int rc = begin_on_task(t, &why);
+    int rc = lite_begin_on_task(t, &why);
     if (rc == GW_FENCED) {
         return GW_OK; // dropped before
     }

@@ -74,26 +74,12 @@ static int
 source_identity(void *self, struct gw_arena *a, char **ret, struct gw_err *err)
 {
     struct my_source *s = self;
-    MY_RES res = NULL;
-    // MariaDB has no uuid: where it was reached, and what it says of itself.
-    int r = gw_my_query(
-        s->db, &res, s->server.mariadb ? "SELECT @@server_id, @@datadir" : "SELECT @@server_uuid",
-        err);
-    if (r != GW_OK) {
-        return gw_err_wrap(err, "identify the server");
+    char *server = NULL;
+    int r = gw_my_identity(s->db, &s->server, a, &server, err);
+    if (r == GW_OK) {
+        *ret = gw_arena_printf(a, "%s/%s", server, s->ep->database);
     }
-    MYSQL_ROW row = mysql_fetch_row(res);
-    if (!row) {
-        return gw_err_set(err, GW_BUG, NULL, "identify the server: no answer");
-    }
-    if (s->server.mariadb) {
-        *ret =
-            gw_arena_printf(a, "mariadb:%s:%u:%s:%s/%s", s->ep->host[0] ? s->ep->host : "localhost",
-                            s->ep->port, text(row, 0), text(row, 1), s->ep->database);
-    } else {
-        *ret = gw_arena_printf(a, "mysql:%s/%s", text(row, 0), s->ep->database);
-    }
-    return GW_OK;
+    return r;
 }
 
 static int

@@ -41,29 +41,43 @@ chunk_columns(struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c)
     return cols;
 }
 
+// A row-wise comparison is NULL for some rows with a NULL, and not for others: (1, NULL) < (2, 0). Such rows belong to
+// the one range that takes NULLs, whatever else is in them. Columns that are NOT NULL are not asked: a zero date there
+// would say that it is NULL.
+static void
+put_nulls(struct gw_buf *sql, const Gw__Chunk *c, const Gw__Column *const *cols)
+{
+    for (size_t i = 0; i < c->n_columns; i++) {
+        if (!cols[i]->not_null) {
+            gw_buf_puts(sql, c->with_nulls ? " OR " : " AND ");
+            gw_my_ident(sql, cols[i]->name);
+            gw_buf_puts(sql, c->with_nulls ? " IS NULL" : " IS NOT NULL");
+        }
+    }
+}
+
+// lo <= key < hi, or for the user's ranges lo < key <= hi as DMS has them.
 static void
 put_condition(struct gw_buf *sql, const Gw__Chunk *c, const Gw__Column *const *cols)
 {
-    size_t n = c->n_columns;
-    bool range = c->by == GW__CHUNK_BY__BY_RANGE, nullable = false;
-    for (size_t i = 0; i < n; i++) {
-        nullable = nullable || !cols[i]->not_null;
+    bool range = c->by == GW__CHUNK_BY__BY_RANGE;
+    if (!c->lo && !c->hi) {
+        return;
     }
-    const char *joint = " WHERE ";
+    gw_buf_puts(sql, " WHERE (");
     if (c->lo) {
-        // A comparison with NULL in it is neither true nor false. "Not at or below", on both sides of a boundary alike, puts
-        // every row into exactly one range: the last takes what compares with none.
-        gw_buf_puts(sql, joint);
         gw_buf_putc(sql, '(');
-        my_key_compare(sql, cols, n, range ? (nullable ? "<=" : ">") : ">=", c->lo->values);
-        gw_buf_puts(sql, range && nullable ? ") IS NOT TRUE" : ")");
-        joint = " AND ";
+        my_key_compare(sql, cols, c->n_columns, range ? ">" : ">=", c->lo->values);
+        gw_buf_putc(sql, ')');
     }
     if (c->hi) {
-        gw_buf_puts(sql, joint);
-        gw_buf_putc(sql, '(');
-        my_key_compare(sql, cols, n, range || c->hi_inclusive ? "<=" : "<", c->hi->values);
+        gw_buf_puts(sql, c->lo ? " AND (" : "(");
+        my_key_compare(sql, cols, c->n_columns, range || c->hi_inclusive ? "<=" : "<", c->hi->values);
         gw_buf_putc(sql, ')');
+    }
+    gw_buf_putc(sql, ')');
+    if (range) {
+        put_nulls(sql, c, cols);
     }
 }
 

@@ -37,32 +37,39 @@ put_compare(struct gw_buf *sql, const Gw__Chunk *c, const char *op, int first)
     gw_buf_putc(sql, ')');
 }
 
+// A row-wise comparison is NULL for some rows with a NULL, and not for others: (1, NULL) < (2, 0). Such rows belong to
+// the one range that takes NULLs, whatever else is in them. A primary key is no promise that there are none.
+static void
+put_nulls(struct gw_buf *sql, const Gw__Chunk *c)
+{
+    for (size_t i = 0; i < c->n_columns; i++) {
+        gw_buf_puts(sql, c->with_nulls ? " OR " : " AND ");
+        gw_lite_ident(sql, c->columns[i]);
+        gw_buf_puts(sql, c->with_nulls ? " IS NULL" : " IS NOT NULL");
+    }
+}
+
+// lo <= key < hi, or for the user's ranges lo < key <= hi as DMS has them.
 static void
 put_where(struct gw_buf *sql, const Gw__Chunk *c)
 {
     int n = (int)c->n_columns;
-    if (c->by == GW__CHUNK_BY__BY_RANGE) {
-        // A comparison with NULL in it is neither true nor false. IS TRUE makes it "not below", on both sides of a
-        // boundary alike, so that every row is in exactly one range: the last takes what compares with none.
-        gw_buf_puts(sql, " WHERE (");
-        if (c->lo) {
-            put_compare(sql, c, "<=", 1);
-        }
-        gw_buf_puts(sql, c->lo ? ") IS NOT TRUE AND (" : "1) AND (");
-        if (c->hi) {
-            put_compare(sql, c, "<=", 1 + n);
-        }
-        gw_buf_puts(sql, c->hi ? ") IS TRUE" : "1)");
-    } else if (c->by == GW__CHUNK_BY__BY_KEY || c->by == GW__CHUNK_BY__BY_CTID) {
-        gw_buf_puts(sql, " WHERE 1");
-        if (c->lo) {
-            gw_buf_puts(sql, " AND ");
-            put_compare(sql, c, ">=", 1);
-        }
-        if (c->hi) {
-            gw_buf_puts(sql, " AND ");
-            put_compare(sql, c, c->hi_inclusive ? "<=" : "<", 1 + n);
-        }
+    bool range = c->by == GW__CHUNK_BY__BY_RANGE;
+    bool key = c->by == GW__CHUNK_BY__BY_KEY || c->by == GW__CHUNK_BY__BY_CTID;
+    if (!(range || key) || (!c->lo && !c->hi)) {
+        return;
+    }
+    gw_buf_puts(sql, " WHERE (");
+    if (c->lo) {
+        put_compare(sql, c, range ? ">" : ">=", 1);
+    }
+    if (c->hi) {
+        gw_buf_puts(sql, c->lo ? " AND " : "");
+        put_compare(sql, c, range || c->hi_inclusive ? "<=" : "<", 1 + n);
+    }
+    gw_buf_putc(sql, ')');
+    if (range) {
+        put_nulls(sql, c);
     }
 }
 

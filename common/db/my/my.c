@@ -511,3 +511,27 @@ gw_my_literal(struct gw_buf *sql, const char *text, size_t len)
     }
     gw_buf_putc(sql, '\'');
 }
+
+int
+gw_my_identity(MYSQL *c, const struct gw_my_server *server, struct gw_arena *a, char **ret, struct gw_err *err)
+{
+    MYSQL_RES *res = NULL;
+    // MariaDB has no uuid. Servers that were copied, or that share a network address, differ in one of these.
+    int rc = gw_my_query(c, &res,
+                         server->mariadb ? "SELECT @@hostname, @@port, @@server_id, @@datadir"
+                                         : "SELECT @@server_uuid",
+                         err);
+    if (rc != GW_OK) {
+        return gw_err_wrap(err, "identify the server");
+    }
+    MYSQL_ROW row = mysql_fetch_row(res);
+    if (!row || !row[0]) {
+        rc = gw_err_set(err, GW_BUG, NULL, "identify the server: no answer");
+    } else if (server->mariadb) {
+        *ret = gw_arena_printf(a, "mariadb:%s:%s:%s:%s", row[0], row[1], row[2], row[3]);
+    } else {
+        *ret = gw_arena_printf(a, "mysql:%s", row[0]);
+    }
+    mysql_free_result(res);
+    return rc;
+}

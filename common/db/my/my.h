@@ -38,6 +38,9 @@ int gw_my_exec(MYSQL *c, struct gw_err *err, const char *sql, ...)
 // Runs sql and stores the whole result (small results only); caller frees with mysql_free_result.
 int gw_my_query(MYSQL *c, MYSQL_RES **ret, const char *sql, struct gw_err *err);
 
+// What proves that this is the same server, in its own words: however it was reached. In the arena.
+int gw_my_identity(MYSQL *c, const struct gw_my_server *server, struct gw_arena *a, char **ret, struct gw_err *err);
+
 // Fills err from mysql_errno/sqlstate; code is the errno as text ("1062"). Connection loss, deadlock, lock wait, shutdown,
 // too many connections … RETRY; duplicate, out of range, truncation, bad value, check and key violations DATA; access, unknown
 // database, syntax … CONFIG; a table that was changed after the snapshot (1412) AGAIN.
