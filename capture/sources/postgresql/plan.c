@@ -16,7 +16,7 @@
 
 enum {
     CHUNKS_MAX = 20000,
-    SAMPLES_PER_CHUNK = 60, // pages
+    SAMPLES_PER_CHUNK = 40, // pages
     BLOCK = 8192,
 };
 // Beyond this, a key whose order is not the table's order costs more seeks than a restart is worth.
