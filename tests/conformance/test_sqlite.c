@@ -240,6 +240,8 @@ lossy_values_are_refused(void **state)
     Gw__Chunk chunk = GW__CHUNK__INIT, done = GW__CHUNK__INIT;
     chunk.table_id = t->id;
     chunk.generation = 1;
+    chunk.bytes_estimate = CONFORM_ESTIMATE;
+    chunk.plan_id = gw_arena_strdup(&c->arena, CONFORM_PLAN);
     conform_ok(c, c->target->load_begin(c->a, &c->arena, t, &chunk, true, &epoch, &done, &c->err));
     static const char *const kept[] = {
         "1\t9223372036854775807\t1.10\t0.1\tt\n",
@@ -313,10 +315,97 @@ existing_columns_are_looked_at(void **state)
     conform_end(c);
 }
 
+// Errors whose message holds the word, of tables or of the whole task.
+static size_t
+errors_of(struct conform *c, const Gw__Catalog *cat, bool of_table, const char *word)
+{
+    Gw__Catalog *found = gw_pb_new(&c->arena, Gw__Catalog, gw__catalog__init);
+    conform_ok(c, c->target->preflight(c->a, &c->arena, cat, false, found, &c->err));
+    size_t n = 0;
+    for (size_t i = 0; i < found->n_findings; i++) {
+        const Gw__Finding *x = found->findings[i];
+        n += x->severity == GW__SEVERITY__SEVERITY_ERROR && (x->table[0] != 0) == of_table && strstr(x->message, word);
+    }
+    return n;
+}
+
+// The file under another name is the same file.
+static void
+same_file_is_refused(void **state)
+{
+    char source[128], target[128];
+    static const char said[] = "would be loaded into itself";
+    struct conform *c = start(state, source, target, sizeof source);
+    sqlite3 *db = open_file(source);
+    run(db, "CREATE TABLE t1 (id INTEGER PRIMARY KEY)");
+    sqlite3_close(db);
+    Gw__Catalog *cat = described(c);
+    assert_int_equal(errors_of(c, cat, false, said), 0); // no file yet
+    assert_int_equal(link(source, target), 0);
+    conform_close_target(c, &c->a);
+    c->a = conform_open_target(c, "00000000-0000-4000-8000-00000000000a");
+    assert_int_equal(errors_of(c, cat, false, said), 1);
+    cat->tables[0]->name = gw_arena_strdup(&c->arena, "other");
+    assert_int_equal(errors_of(c, cat, false, said), 0);
+    cat->tables[0]->name = gw_arena_strdup(&c->arena, "T1");
+    unlink(target);
+    assert_int_equal(symlink(source, target), 0);
+    conform_close_target(c, &c->a);
+    c->a = conform_open_target(c, "00000000-0000-4000-8000-00000000000a");
+    assert_int_equal(errors_of(c, cat, false, said), 1);
+    unlink(target);
+    conform_end(c);
+}
+
+// What an existing table would do to rows without a word: compute nothing, number NULLs; and its triggers do not fire.
+static void
+existing_tables_are_looked_at(void **state)
+{
+    char source[128], target[128];
+    struct conform *c = start(state, source, target, sizeof source);
+    sqlite3 *db = open_file(source);
+    run(db, "CREATE TABLE t1 (a INT, b INT AS (a * 2) STORED)");
+    sqlite3_close(db);
+    db = open_file(target);
+    run(db, "CREATE TABLE t1 (a INTEGER PRIMARY KEY, b INT)");
+    Gw__Catalog *cat = described(c);
+    cat->tables[0]->columns[1]->left_out = true; // as it is mapped between equal engines
+    c->task->load->prep_mode = GW__PREP_MODE__DO_NOTHING;
+    assert_int_equal(errors_of(c, cat, true, "its values would be missing"), 1);
+    assert_int_equal(errors_of(c, cat, true, "would number rows itself"), 1);
+    run(db, "DROP TABLE t1; CREATE TABLE t1 (a INT, b INT AS (a * 2) STORED);"
+            "CREATE TRIGGER odd BEFORE INSERT ON t1 WHEN new.a % 2 BEGIN SELECT RAISE(IGNORE); END");
+    sqlite3_close(db);
+    assert_int_equal(errors_of(c, cat, true, ""), 0);
+    conform_register(c, conform_state(c, cat, 1));
+    conform_ok(c, c->target->prepare(c->a, cat->tables[0], 1, &c->err));
+    Gw__Chunk chunk = GW__CHUNK__INIT, done = GW__CHUNK__INIT;
+    chunk.table_id = cat->tables[0]->id;
+    chunk.generation = 1;
+    chunk.bytes_estimate = CONFORM_ESTIMATE;
+    chunk.plan_id = gw_arena_strdup(&c->arena, CONFORM_PLAN);
+    uint64_t epoch = 0;
+    conform_ok(c, c->target->load_begin(c->a, &c->arena, cat->tables[0], &chunk, true, &epoch, &done, &c->err));
+    conform_ok(c, c->target->load_write(c->a, "2\n", 2, 1, &c->err));
+    conform_ok(c, c->target->load_write(c->a, "4\n3\n", 4, 2, &c->err));
+    struct gw_target_counts n = {.rows_read = 3, .rows_written = 3};
+    conform_ok(c, c->target->load_commit(c->a, &n, "s", &c->err));
+    struct rows got = {0}, want = {0};
+    dump(target, "t1", &got);
+    static const char all[] = "1:32 1:34 \n1:34 1:38 \n1:33 1:36 \n";
+    rows_add(&want, all, sizeof all - 1);
+    rows_equal(&got, &want);
+    rows_free(&got);
+    rows_free(&want);
+    conform_end(c);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_file_is_refused),
+        cmocka_unit_test(existing_tables_are_looked_at),
         cmocka_unit_test(every_value_in_every_column),
         cmocka_unit_test(lossy_values_are_refused),
         cmocka_unit_test(existing_columns_are_looked_at),

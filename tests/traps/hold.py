@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 from pathlib import Path
 
 from compare.compare import assert_equal
@@ -112,6 +113,30 @@ class Lock:
 
 def exclusive(db, table):
     return Lock(db, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE" if db.engine == "postgresql" else f"LOCK TABLES {table} WRITE")
+
+
+IMPATIENT = {"postgresql": ["SET lock_timeout = '5s'"], "mysql": ["SET lock_wait_timeout = 5"], "sqlite": []}
+
+
+def change(db, *statements):
+    """A change that nothing may hold up: the run must not keep others waiting while it waits itself."""
+    db.script([*IMPATIENT[db.engine], *statements])
+
+
+class Changing(threading.Thread):
+    """A change that may have to wait for the run."""
+
+    def __init__(self, db, *statements):
+        super().__init__(daemon=True)
+        self.db, self.statements = db, statements
+        self.start()
+
+    def run(self):
+        self.db.script(self.statements)
+
+    def done(self, seconds=SECONDS):
+        self.join(seconds)
+        return not self.is_alive()
 
 
 # ---- outcomes

@@ -54,6 +54,9 @@ static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int"
 static const char *const texts[] = {"varchar", "tinytext", "text", "mediumtext", "longtext", NULL};
 static const char *const blobs[] = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", NULL};
 static const char *const times[] = {"date", "datetime", "timestamp", NULL};
+static const char *const shapes[] = {"geometry",     "point",           "linestring",   "polygon",
+                                     "multipoint",   "multilinestring", "multipolygon", "geometrycollection",
+                                     "geomcollection", NULL};
 
 static bool
 is_float(const char *base)
@@ -66,6 +69,11 @@ into_float(const struct shape *need, const struct shape *have, const char **why)
 {
     int r = rank_of(need->base, integers);
     bool wide = strcmp(have->base, "double") == 0;
+    if (have->m >= 0) { // FLOAT(M,D)
+        bool same = strcmp(need->base, have->base) == 0 && need->n == have->n && need->m == have->m;
+        *why = r >= 0 ? "greater numbers are refused" : "numbers would be rounded to the digits behind the point";
+        return same ? FITS : r >= 0 && r <= (wide ? 3 : 1) ? REFUSES : ALTERS;
+    }
     if (strcmp(need->base, "float") == 0 || (wide && strcmp(need->base, "double") == 0) ||
         (r >= 0 && r <= (wide ? 3 : 1))) {
         return FITS;
@@ -149,7 +157,7 @@ type_fit(const char *need_text, const char *have_text, const char **why)
         }
         return text_fit(&need, &have, why);
     }
-    if (txt_have && (bin_need || strcmp(need.base, "bit") == 0 || strcmp(need.base, "tinyint") == 0)) {
+    if (txt_have && (bin_need || rank_of(need.base, shapes) >= 0 || strcmp(need.base, "bit") == 0 || strcmp(need.base, "tinyint") == 0)) {
         *why = "values would be in the form in which they travel";
         return ALTERS;
     }

@@ -9,6 +9,7 @@
 //   FLOAT32, FLOAT64  FLOAT, DOUBLE                          no NaN, no infinity
 //   CHAR(n)           CHAR(n), n <= 255; else as VARCHAR
 //   VARCHAR(n)        VARCHAR(n), n <= 1024 (less where a row would be too long); else TEXT, MEDIUMTEXT, LONGTEXT
+//                     (SQLite does not hold to n: LONGTEXT, but in a unique key, and refused beyond it)
 //   TEXT              LONGTEXT; VARCHAR in a primary or foreign key
 //   BINARY, VARBINARY BINARY(n), VARBINARY(n); else BLOB …   BLOB: LONGBLOB; VARBINARY in a primary or foreign key
 //   DATE, TIME, YEAR  DATE, TIME(f), YEAR
@@ -86,6 +87,27 @@ in_foreign_key(const Gw__Table *t, const char *column)
     return false;
 }
 
+// Whether a unique key holds the column, and could be made if declared sizes were held to.
+static bool
+in_unique_key(const Gw__Table *t, const char *column)
+{
+    for (size_t i = 0; i < t->n_indexes; i++) {
+        const Gw__Index *ix = t->indexes[i];
+        uint64_t bytes = 0;
+        bool holds = false;
+        for (size_t k = 0; k < ix->n_parts; k++) {
+            const Gw__Column *c = myt_column(t, ix->parts[k]->column);
+            bool sized = c && c->type->kind == GW__KIND__KIND_VARCHAR;
+            bytes += sized ? c->type->length * CHAR_BYTES : 32;
+            holds = holds || strcmp(ix->parts[k]->column, column) == 0;
+        }
+        if (holds && ix->is_unique && !myt_set(ix->predicate) && bytes <= MYT_KEY_BYTES_MAX) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 is_text(const Gw__Type *type)
 {
@@ -136,7 +158,8 @@ key_limit(const Gw__Table *t, const Gw__Column *c, uint64_t bytes_each)
     return in_foreign_key(t, c->name) ? MYT_KEY_BYTES_MAX / bytes_each : 0;
 }
 
-#define NOTE_KEY "it is in a key and gets a bounded length: longer values are refused"
+#define NOTE_KEY    "it is in a key and gets a bounded length: longer values are refused"
+#define NOTE_UNIQUE "it is in a unique key, and its declared length holds here: longer values are refused"
 
 static struct made
 text_type(const Gw__Table *t, const Gw__Column *c, uint64_t chars, uint64_t limit)
@@ -266,7 +289,14 @@ kind_type(const struct myt *t, const Gw__Table *table, const Gw__Column *c, uint
     case GW__KIND__KIND_CHAR:
         return bind && n > 0 && n <= 255 && n <= limit ? sized("CHAR", MYT_STRING, n, CHAR_BYTES)
                                                        : text_type(table, c, n, limit);
-    case GW__KIND__KIND_VARCHAR: return text_type(table, c, n, limit);
+    case GW__KIND__KIND_VARCHAR:
+        if (n == 0 && type->length > 0 && type->length <= limit && in_unique_key(table, c->name)) {
+            struct made m = sized("VARCHAR", MYT_STRING, type->length, CHAR_BYTES);
+            m.note = NOTE_UNIQUE;
+            m.severe = true;
+            return m;
+        }
+        return text_type(table, c, n, limit);
     case GW__KIND__KIND_TEXT: {
         struct made m = text_type(table, c, 0, limit);
         return m.family == MYT_TEXT ? lob(MYT_TEXT, n) : m;

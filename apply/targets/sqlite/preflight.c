@@ -210,6 +210,21 @@ check_affinity(struct report *r, const Gw__Table *t, const Gw__Column *c, const 
     gw_buf_fini(&wanted);
 }
 
+// INTEGER PRIMARY KEY makes a number of its own where NULL comes.
+static int
+numbers_itself(struct report *r, const Gw__Table *t, const Gw__Column *c, bool *ret, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = gw_lite_query(r->t->db, &q, err,
+                           "SELECT max(name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE) = 1 AND count(*) = 1"
+                           " FROM pragma_table_xinfo(?1) WHERE pk > 0",
+                           "tt", t->name, c->name);
+    rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
+    *ret = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
 static int
 existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
 {
@@ -238,6 +253,18 @@ existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
                  "let TargetTablePrepMode be DROP_AND_CREATE");
         } else if (rc != GW_OK) {
             return rc;
+        }
+        bool numbers = false;
+        rc = t->columns[i]->not_null || t->columns[i]->left_out || lite_is_rowid(t, t->columns[i])
+                 ? GW_OK
+                 : numbers_itself(r, t, t->columns[i], &numbers, err);
+        if (rc != GW_OK) {
+            return rc;
+        }
+        if (numbers) {
+            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
+                 SAY("the existing table would number rows itself where the source has NULL"),
+                 "let TargetTablePrepMode be DROP_AND_CREATE");
         }
     }
     return GW_OK;

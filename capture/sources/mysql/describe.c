@@ -78,7 +78,17 @@ hash_view(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err 
     if (r != GW_OK) {
         return r;
     }
-    uint64_t hash = 0;
+    // What it selects; empty for who may not see that.
+    MY_RES view = NULL;
+    gw_buf_reset(&sql);
+    gw_buf_puts(&sql, "SELECT view_definition FROM information_schema.views");
+    put_of_table(&sql, t);
+    r = gw_my_query(s->db, &view, sql.data, err);
+    if (r != GW_OK) {
+        return r;
+    }
+    MYSQL_ROW selects = mysql_fetch_row(view);
+    uint64_t hash = selects ? XXH64(text(selects, 0), strlen(text(selects, 0)), 2) : 0;
     for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
         for (unsigned i = 0; i < 3; i++) {
             hash = XXH64(text(row, i), strlen(text(row, i)), hash + i);
@@ -86,6 +96,21 @@ hash_view(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err 
     }
     *ret = hash;
     return GW_OK;
+}
+
+// When the table was made or altered last, in the server's time; 0 for a view.
+static int
+altered_at(struct my_source *s, const Gw__Table *t, unsigned long long *ret, struct gw_err *err)
+{
+    MY_RES res = NULL;
+    MY_BUF sql;
+    gw_buf_init(&sql, MY_SQL_MAX);
+    gw_buf_puts(&sql, "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables");
+    put_of_table(&sql, t);
+    int r = gw_my_query(s->db, &res, sql.data, err);
+    MYSQL_ROW row = r == GW_OK ? mysql_fetch_row(res) : NULL;
+    *ret = row ? strtoull(text(row, 0), NULL, 10) : 0;
+    return r;
 }
 
 int
@@ -117,7 +142,12 @@ my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char
         struct my_ddl ignored;
         hash = hash_create(a, create, &ignored);
     }
-    *ret = gw_arena_printf(a, "%016llx", (unsigned long long)hash);
+    unsigned long long altered = 0;
+    int r = altered_at(s, t, &altered, err);
+    if (r != GW_OK) {
+        return r;
+    }
+    *ret = gw_arena_printf(a, "%016llx@%llu", (unsigned long long)hash, altered);
     if (ret_sql) {
         *ret_sql = create;
     }

@@ -47,6 +47,7 @@ struct my_source {
         arena; // the endpoint and password: a chunk is cancelled from a second connection
     Gw__Endpoint *ep;
     const char *password;
+    unsigned long long snapshot_at; // not later than the snapshot; the server's seconds since 1970
     bool in_snapshot;
     bool keeps_locks; // metadata locks of what was read stay until the snapshot ends
 

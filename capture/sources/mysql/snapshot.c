@@ -118,7 +118,11 @@ all_logged(struct my_source *s, bool *ret, struct gw_err *err)
 static int
 begin(struct my_source *s, struct gw_err *err)
 {
-    int r = gw_my_exec(s->db, err, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY");
+    MY_RES now = NULL;
+    int r = gw_my_query(s->db, &now, "SELECT UNIX_TIMESTAMP()", err);
+    MYSQL_ROW row = r == GW_OK ? mysql_fetch_row(now) : NULL;
+    s->snapshot_at = row && row[0] ? strtoull(row[0], NULL, 10) : 0;
+    r = r == GW_OK ? gw_my_exec(s->db, err, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY") : r;
     s->in_snapshot = r == GW_OK;
     return r;
 }

@@ -185,7 +185,8 @@ hash_columns(XXH3_state_t *h, const PGresult *r)
     }
 }
 
-// Two statements in one round trip; the second gives the table's number and those of its partitions.
+// Two statements in one round trip; the second gives the table's number, those of its partitions, and what columns are
+// generated (as the snapshot has it: a column that was generated then holds generated values then).
 static int
 ask_definition(struct pgs *s, const char *schema, const char *name, XXH3_state_t *h, struct gw_err *err)
 {
@@ -198,8 +199,12 @@ ask_definition(struct pgs *s, const char *schema, const char *name, XXH3_state_t
     gw_buf_printf(&sql,
                   "SELECT * FROM %s WHERE false; SELECT %s::pg_catalog.regclass::pg_catalog.oid,"
                   " (SELECT coalesce(pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_catalog.text, ','"
-                  " ORDER BY p.relid::pg_catalog.oid), '') FROM pg_catalog.pg_partition_tree(%s) p)",
-                  q.data, lit.data, lit.data);
+                  " ORDER BY p.relid::pg_catalog.oid), '') FROM pg_catalog.pg_partition_tree(%s) p),"
+                  " (SELECT coalesce(pg_catalog.string_agg(a.attnum::pg_catalog.text || pg_catalog.pg_get_expr(d.adbin,"
+                  " d.adrelid), ',' ORDER BY a.attnum), '') FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d"
+                  " ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attgenerated <> ''"
+                  " AND a.attrelid = %s::pg_catalog.regclass)",
+                  q.data, lit.data, lit.data, lit.data);
     int rc = PQsendQuery(s->c, sql.data) ? GW_OK : gw_pg_error(s->c, NULL, err, "describe %s", q.data);
     PGresult *r;
     for (int n = 0; rc != GW_RETRY && (r = PQgetResult(s->c)); n++) {
@@ -208,8 +213,9 @@ ask_definition(struct pgs *s, const char *schema, const char *name, XXH3_state_t
         } else if (n == 0) {
             hash_columns(h, r);
         } else {
-            XXH3_64bits_update(h, pgs_text(r, 0, 0), strlen(pgs_text(r, 0, 0)) + 1);
-            XXH3_64bits_update(h, pgs_text(r, 0, 1), strlen(pgs_text(r, 0, 1)) + 1);
+            for (int i = 0; i < PQnfields(r); i++) {
+                XXH3_64bits_update(h, pgs_text(r, 0, i), strlen(pgs_text(r, 0, i)) + 1);
+            }
         }
         PQclear(r);
     }

@@ -1,0 +1,145 @@
+"""Two commands, or two hosts, work on one task: one of them at most is right, and it is the one that ends well."""
+
+import time
+
+import pytest
+
+from compare.compare import assert_equal
+from harness import control
+from harness.run import DONE
+from harness.task import Task
+from traps import hold
+from traps.test_plan import keyed, keyless
+
+servers = pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+shapes = pytest.mark.parametrize("shape", [keyless, keyed], ids=["keyless", "keyed"])
+
+
+def hosts(world, source, target, *kb):
+    """The same task on several hosts: state folders of their own, and chunks of other sizes."""
+    tasks = []
+    for i, size in enumerate(kb):
+        t = Task(world.folder / f"host{i}", source, target, tables="t", name="shared").prep("DROP_AND_CREATE")
+        tasks.append(t.own("chunk-size-kb", size))
+    return tasks
+
+
+def claim(engine, shape, n):
+    """The fault point at the n-th claim; a table without a key is one chunk on MySQL."""
+    return f"apply.after_claim=stop@{1 if engine == 'mysql' and shape is keyless else n}"
+
+
+def settle(world, runs, tasks, source, target):
+    """Whoever says "complete" must be right; and in the end one run is."""
+    results = [r.wait(90) for r in runs]
+    if any(r.code == DONE for r in results):
+        assert_equal(source, target, tables=["t"])
+    for r in results:
+        if r.code != DONE:
+            assert r.code in (1, 2, 3) and hold.said(r).strip(), r.describe("a silent end")
+    for t in tasks:
+        r = world.run(t)
+        if r.code == DONE:
+            break
+    assert r.code == DONE, r.describe("nobody could end it")
+    assert_equal(source, target, tables=["t"])
+    assert all(c[0] == 1 for c in control.chunks(target, tasks[0]).values())
+
+
+@servers
+@shapes
+def test_both_go_on_with_a_killed_task(world, engine, shape):
+    """Both read the same state, both make a plan of their own with the same generation and chunk numbers."""
+    source, target = shape(world, engine)
+    first, a, b = hosts(world, source, target, 64, 64, 32)
+    run, _ = hold.start_stopping(world, first, claim(engine, shape, 2), once=world.folder / "once")
+    run.kill_all()
+    # Both have read the state, and wait for the source.
+    with hold.exclusive(source, "t") as lock:
+        runs = [world.start("run", t, "--workers", 1, env={"GODWIT_FAULT": claim(engine, shape, 2)}) for t in (a, b)]
+        for r in runs:
+            assert r.wait_for_stderr("-> (loading|verifying|planning)", 20) or not r.running()
+        if shape is keyless:
+            lock.waited_for(runs[0])
+        lock.release()
+    for r in runs:
+        try:
+            hold.wait_for_stop(r)
+        except (TimeoutError, RuntimeError):
+            pass  # it ended, or has nothing to claim
+    for r in runs:
+        hold.go_on(hold.stopped_children(r))
+    settle(world, runs, (a, b), source, target)
+
+
+@servers
+@shapes
+def test_both_begin_a_new_task(world, engine, shape):
+    source, target = shape(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    with hold.exclusive(source, "t") as lock:
+        runs = [world.start("run", t, "--workers", 1, env={"GODWIT_FAULT": claim(engine, shape, 2)}) for t in (a, b)]
+        for r in runs:
+            assert r.wait_for_stderr("-> describing", 20)
+        lock.waited_for(runs[0])
+        lock.release()
+    for r in runs:
+        try:
+            hold.wait_for_stop(r)
+        except (TimeoutError, RuntimeError):
+            pass
+    for r in runs:
+        hold.go_on(hold.stopped_children(r))
+    settle(world, runs, (a, b), source, target)
+
+
+@servers
+@shapes
+@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "resume"])
+def test_a_host_that_hung_wakes_up(world, engine, shape, fresh):
+    """A hangs with all its processes, and an operator runs the task elsewhere, with --fresh or without. Then A wakes up, and
+    claims chunks by numbers that mean other rows by now."""
+    source, target = shape(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    first, _ = hold.start_stopping(world, a, claim(engine, shape, 3), once=world.folder / "once_a")
+    frozen = hold.freeze(first)
+    second = world.start("run", b, "--workers", 1, *(["--fresh"] if fresh else []), env={
+        "GODWIT_FAULT": claim(engine, shape, 3), "GODWIT_FAULT_ONCE": str(world.folder)})
+    try:
+        hold.wait_for_stop(second)
+    except (TimeoutError, RuntimeError):
+        pass  # refused: the other one's session is there
+    hold.send(frozen, hold.signal.SIGCONT)
+    time.sleep(2)  # A does what it has in mind
+    hold.go_on(hold.stopped_children(second))
+    settle(world, [first, second], (b, a), source, target)
+
+
+@servers
+def test_a_host_wakes_up_behind_the_end(world, engine):
+    """The other host has ended the task, and dropped the task's records; the late one must change nothing."""
+    source, target = keyless(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    first, _ = hold.start_stopping(world, a, claim(engine, keyless, 2), once=world.folder / "once_a")
+    frozen = hold.freeze(first)
+    r = world.run(b, "--fresh", seconds=100)
+    hold.send(frozen, hold.signal.SIGCONT)
+    late = first.wait(90)
+    if r.code == DONE or late.code == DONE:
+        assert_equal(source, target, tables=["t"])
+    settle(world, [], (b, a), source, target)
+
+
+@servers
+@shapes
+def test_a_host_hangs_with_its_rows_written(world, engine, shape):
+    """Its transaction holds locks: the other host waits for it, and one of the two outcomes is in force, never both."""
+    source, target = shape(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    first, _ = hold.start_stopping(world, a, "apply.before_commit=stop@1", once=world.folder / "once_a")
+    frozen = hold.freeze(first)
+    second = world.start("run", b, "--workers", 1, "--fresh")
+    assert second.wait_for_stderr("-> clearing", 20)
+    time.sleep(1)
+    hold.send(frozen, hold.signal.SIGCONT)
+    settle(world, [first, second], (b, a), source, target)
