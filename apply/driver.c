@@ -28,8 +28,7 @@ open_target(struct gw_apply *a, struct gw_err *err)
     const Gw__Task *task = gw_worker_task(a->w);
     a->ops = gw_target_find(task->target->engine);
     if (!a->ops) {
-        return gw_err_set(err, GW_CONFIG, NULL, "target engine \"%s\" is not part of this build",
-                          task->target->engine);
+        return gw_err_set(err, GW_CONFIG, NULL, "target engine \"%s\" is not part of this build", task->target->engine);
     }
     const char *password = NULL;
     int r = gw_secret_resolve(task->target, &a->arena, &password, err);
@@ -53,8 +52,7 @@ do_preflight(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struc
     Gw__Catalog *findings = gw_pb_new(&a->arena, Gw__Catalog, gw__catalog__init);
     reply->body_case = GW__REPLY__BODY_CATALOG;
     reply->catalog = findings;
-    return a->ops->preflight(a->self, &a->arena, cmd->preflight->catalog, cmd->preflight->resuming,
-                             findings, err);
+    return a->ops->preflight(a->self, &a->arena, cmd->preflight->catalog, cmd->preflight->resuming, findings, err);
 }
 
 static int
@@ -81,9 +79,7 @@ do_prepare(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct 
     (void)reply;
     const Gw__Table *t = cmd->prepare->table;
     int r = a->ops->prepare(a->self, t, cmd->prepare->generation, err);
-    return r == GW_OK ? r
-                      : gw_err_wrap(err, "prepare table \"%s%s%s\"", t->schema,
-                                    t->schema[0] ? "." : "", t->name);
+    return r == GW_OK ? r : gw_err_wrap(err, "prepare table \"%s%s%s\"", t->schema, t->schema[0] ? "." : "", t->name);
 }
 
 static int

@@ -107,8 +107,7 @@ take_rows(struct load *l, const struct gw_envelope *env, zmq_msg_t *payload, str
     const char *rows = zmq_msg_data(payload);
     size_t len = zmq_msg_size(payload);
     if (len == 0 || rows[len - 1] != '\n' || env->rows == 0) {
-        return gw_err_set(err, GW_BUG, NULL, "message %" PRIu64 " does not hold whole rows",
-                          env->sequence);
+        return gw_err_set(err, GW_BUG, NULL, "message %" PRIu64 " does not hold whole rows", env->sequence);
     }
     int r;
     if (l->job->careful) {
@@ -127,16 +126,15 @@ take_rows(struct load *l, const struct gw_envelope *env, zmq_msg_t *payload, str
 static int
 take_end(struct load *l, zmq_msg_t *payload, struct gw_err *err)
 {
-    l->end = gw__stream_end__unpack(gw_arena_pb(&l->a->arena), zmq_msg_size(payload),
-                                    zmq_msg_data(payload));
+    l->end = gw__stream_end__unpack(gw_arena_pb(&l->a->arena), zmq_msg_size(payload), zmq_msg_data(payload));
     if (!l->end) {
         return gw_err_set(err, GW_BUG, NULL, "malformed end of stream");
     }
     // The last proof that nothing was lost or came twice on the way.
     if (l->end->rows != l->flow.rows || l->end->bytes != l->flow.bytes) {
         return gw_err_set(err, GW_RETRY, NULL,
-                          "stream ended with %" PRIu64 " rows and %" PRIu64
-                          " bytes, but %" PRIu64 " rows and %" PRIu64 " bytes came",
+                          "stream ended with %" PRIu64 " rows and %" PRIu64 " bytes, but %" PRIu64 " rows and %" PRIu64
+                          " bytes came",
                           l->end->rows, l->end->bytes, l->flow.rows, l->flow.bytes);
     }
     l->ended = true;
@@ -144,8 +142,8 @@ take_end(struct load *l, zmq_msg_t *payload, struct gw_err *err)
 }
 
 static int
-take_message(struct load *l, const struct gw_peer *peer, const struct gw_envelope *env,
-             zmq_msg_t *payload, struct gw_err *err)
+take_message(struct load *l, const struct gw_peer *peer, const struct gw_envelope *env, zmq_msg_t *payload,
+             struct gw_err *err)
 {
     void *router = gw_worker_router(l->a->w);
     if (env->stream != l->job->stream || env->epoch != l->epoch) {
@@ -156,8 +154,7 @@ take_message(struct load *l, const struct gw_peer *peer, const struct gw_envelop
         if (env->kind != GW__DATA_KIND__DATA_OPEN || env->sequence != 0) {
             return gw_err_set(err, GW_RETRY, NULL, "stream does not start with its first message");
         }
-        gw_inflow_init(&l->flow, peer, gw_worker_task_tag(l->a->w), env,
-                       gw_worker_task(l->a->w)->window_bytes);
+        gw_inflow_init(&l->flow, peer, gw_worker_task_tag(l->a->w), env, gw_worker_task(l->a->w)->window_bytes);
         gw_inflow_consumed(&l->flow, router, 0); // the opening message may be a large one
         l->started = true;
         return GW_OK;
@@ -169,8 +166,7 @@ take_message(struct load *l, const struct gw_peer *peer, const struct gw_envelop
     switch (env->kind) {
     case GW__DATA_KIND__DATA_ROWS: return take_rows(l, env, payload, err);
     case GW__DATA_KIND__DATA_END: return take_end(l, payload, err);
-    default:
-        return gw_err_set(err, GW_BUG, NULL, "message of kind %d inside a stream", (int)env->kind);
+    default: return gw_err_set(err, GW_BUG, NULL, "message of kind %d inside a stream", (int)env->kind);
     }
 }
 

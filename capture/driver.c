@@ -51,8 +51,7 @@ open_source(struct capture *c, struct gw_err *err)
     const Gw__Endpoint *ep = gw_worker_task(c->w)->source;
     c->ops = gw_source_find(ep->engine);
     if (!c->ops) {
-        return gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" is not part of this build",
-                          ep->engine);
+        return gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" is not part of this build", ep->engine);
     }
     const char *password = NULL;
     int r = gw_secret_resolve(ep, &c->arena, &password, err);
@@ -155,8 +154,7 @@ do_plan(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
     if (!c->token) {
         return gw_err_set(err, GW_AGAIN, GW_CODE_NO_SNAPSHOT, "no snapshot is open");
     }
-    int r = c->ops->plan(c->self, &c->arena, p->table, p->rule, gw_worker_task(c->w)->chunk_bytes,
-                         p->lanes, plan, err);
+    int r = c->ops->plan(c->self, &c->arena, p->table, p->rule, gw_worker_task(c->w)->chunk_bytes, p->lanes, plan, err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "plan table \"%s.%s\"", p->table->source_schema, p->table->source_name);
     }
@@ -197,8 +195,8 @@ link_to(struct capture *c, const char *endpoint, struct gw_err *err)
 }
 
 static int
-send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint32_t rows,
-                 zmq_msg_t *msg, struct gw_err *err)
+send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *msg,
+                 struct gw_err *err)
 {
     for (;;) {
         int r = gw_sender_drain(s, err);
@@ -294,8 +292,7 @@ do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
         return err->cls;
     }
     struct gw_sender s;
-    gw_sender_init(&s, link, gw_worker_task_tag(c->w), rc->stream, rc->epoch,
-                   gw_worker_task(c->w)->window_bytes);
+    gw_sender_init(&s, link, gw_worker_task_tag(c->w), rc->stream, rc->epoch, gw_worker_task(c->w)->window_bytes);
     Gw__Chunk *done = gw_pb_new(&c->arena, Gw__Chunk, gw__chunk__init);
     int r = send_open(c, &s, rc, err);
     if (r == GW_OK) {
@@ -321,8 +318,8 @@ do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
         }
     }
     if (r != GW_OK) {
-        return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema,
-                           rc->source->source_name, rc->chunk->no);
+        return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema, rc->source->source_name,
+                           rc->chunk->no);
     }
     done->table_id = rc->chunk->table_id;
     done->no = rc->chunk->no;

@@ -65,8 +65,8 @@ struct gw_source_ops {
     // without. A second call ends the first snapshot. *ret_token names the point in time: two sessions with equal
     // tokens see exactly the same rows. *ret_handle is empty where it cannot be shared.
     // Without shared snapshots the token must differ unless the engine can prove that the points are equal.
-    int (*snapshot_begin)(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                          char **ret_handle, struct gw_err *err);
+    int (*snapshot_begin)(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                          struct gw_err *err);
 
     // Cuts a table into chunks of about `chunk_bytes` (on the source), inside the session's snapshot; at least one.
     // `rule` (may be NULL): the user's parallel-load. A rule that cannot be obeyed is CONFIG, naming the rule.
@@ -85,8 +85,8 @@ struct gw_source_ops {
     // Appends whole rows as COPY text until `out` holds at least `want` bytes or rows_max rows were appended.
     // out->max bounds a single row. *ret_rows = rows appended by this call. GW_END with the last rows (which
     // may be none); the chunk is then closed and the server has said that it was complete.
-    int (*chunk_next)(void *self, struct gw_buf *out, size_t want, uint32_t rows_max,
-                      uint32_t *ret_rows, struct gw_err *err);
+    int (*chunk_next)(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
+                      struct gw_err *err);
     // Gives up a chunk that is being read; the snapshot stays. May fail with RETRY (then close). Legal with none.
     int (*chunk_cancel)(void *self, struct gw_err *err);
 

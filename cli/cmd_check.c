@@ -61,9 +61,8 @@ put_verdict(struct gw_buf *out, const struct gw_report *r)
                                                            : "the check itself failed");
     gw_ink(out, &r->style, GW_INK_PLAIN);
     if (s->n_findings) {
-        gw_buf_printf(out, " (%s error%s, %s warning%s, %s note%s)", gw_fmt_count(errors).s,
-                      errors == 1 ? "" : "s", gw_fmt_count(warnings).s, warnings == 1 ? "" : "s",
-                      gw_fmt_count(notes).s, notes == 1 ? "" : "s");
+        gw_buf_printf(out, " (%s error%s, %s warning%s, %s note%s)", gw_fmt_count(errors).s, errors == 1 ? "" : "s",
+                      gw_fmt_count(warnings).s, warnings == 1 ? "" : "s", gw_fmt_count(notes).s, notes == 1 ? "" : "s");
     }
     gw_buf_putc(out, '\n');
     if (r->exit_code == GW_EXIT_DONE) {
@@ -75,8 +74,7 @@ static int
 report_end(const struct gw_setup *u, struct gw_session_result *r)
 {
     // An error among the findings is one, whatever the coordinator made of it.
-    if (r->ended && r->exit_code <= GW_EXIT_TABLE_ERROR &&
-        count(r->status, GW__SEVERITY__SEVERITY_ERROR)) {
+    if (r->ended && r->exit_code <= GW_EXIT_TABLE_ERROR && count(r->status, GW__SEVERITY__SEVERITY_ERROR)) {
         r->exit_code = GW_EXIT_USAGE;
     }
     struct gw_report report = gw_setup_report(u, r);
@@ -110,8 +108,7 @@ command_check(const struct gw_options *o)
     struct gw_err err = {0};
     char state[192];
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK ||
-        gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK ||
+    if (gw_setup_open(u, o, &err) != GW_OK || gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK ||
         make_state(u, state, sizeof state, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);
     } else {

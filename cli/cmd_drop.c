@@ -51,8 +51,7 @@ remove_state(struct gw_setup *u, struct gw_err *err)
     bool kept = false;
     int r = gw_statedir_remove(&u->statedir, &kept, err);
     if (r == GW_OK && kept && u->options->loudness != GW_QUIET) {
-        fprintf(stderr, "godwit: \"%s\" stays: there are files in it that are not godwit's\n",
-                u->statedir.shown);
+        fprintf(stderr, "godwit: \"%s\" stays: there are files in it that are not godwit's\n", u->statedir.shown);
     }
     return r;
 }

@@ -56,8 +56,8 @@ static int
 find_answer(struct gw_setup *u, struct answer *ret, struct gw_err *err)
 {
     if (!gw_statedir_exists(&u->statedir)) {
-        gw_err_set(err, GW_CONFIG, NULL, "nothing is known of task \"%s\": there is no folder \"%s\"",
-                   u->task->name, u->statedir.shown);
+        gw_err_set(err, GW_CONFIG, NULL, "nothing is known of task \"%s\": there is no folder \"%s\"", u->task->name,
+                   u->statedir.shown);
         gw_err_hint(err, "godwit run %s makes it; if its state is elsewhere, say so with --state",
                     u->options->task_path);
         return GW_CONFIG;
@@ -67,8 +67,8 @@ find_answer(struct gw_setup *u, struct answer *ret, struct gw_err *err)
     }
     int r = gw_statedir_read_status(&u->statedir, &u->arena, &ret->status, &ret->at_us, err);
     if (r == GW_END) {
-        gw_err_set(err, GW_CONFIG, NULL, "nothing is known of task \"%s\" yet: \"%s\" holds no status",
-                   u->task->name, u->statedir.shown);
+        gw_err_set(err, GW_CONFIG, NULL, "nothing is known of task \"%s\" yet: \"%s\" holds no status", u->task->name,
+                   u->statedir.shown);
         gw_err_hint(err, "godwit run %s starts it", u->options->task_path);
         return GW_CONFIG;
     }
@@ -76,8 +76,7 @@ find_answer(struct gw_setup *u, struct answer *ret, struct gw_err *err)
 }
 
 static void
-put_heading(struct gw_buf *out, const struct gw_setup *u, const struct gw_report *r,
-            const struct answer *a)
+put_heading(struct gw_buf *out, const struct gw_setup *u, const struct gw_report *r, const struct answer *a)
 {
     struct gw_totals t;
     gw_progress_totals(a->status, &t);

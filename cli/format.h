@@ -18,14 +18,14 @@ struct gw_fmt {
     char s[GW_FMT_SIZE];
 };
 
-struct gw_fmt gw_fmt_count(uint64_t n);       // 1,234,567
-struct gw_fmt gw_fmt_short(uint64_t n);       // 9,876   183 k   1.24 M
-struct gw_fmt gw_fmt_bytes(uint64_t n);       // 512 B   4.20 kB   1.24 GB
-struct gw_fmt gw_fmt_duration(int64_t us);    // 4.2s   42s   1m 23s   2h 05m   3d 04h
-struct gw_fmt gw_fmt_left(int64_t us);        // the same for an estimate: whole seconds, "over 30d"
+struct gw_fmt gw_fmt_count(uint64_t n);        // 1,234,567
+struct gw_fmt gw_fmt_short(uint64_t n);        // 9,876   183 k   1.24 M
+struct gw_fmt gw_fmt_bytes(uint64_t n);        // 512 B   4.20 kB   1.24 GB
+struct gw_fmt gw_fmt_duration(int64_t us);     // 4.2s   42s   1m 23s   2h 05m   3d 04h
+struct gw_fmt gw_fmt_left(int64_t us);         // the same for an estimate: whole seconds, "over 30d"
 struct gw_fmt gw_fmt_percent(double fraction); // 48%; 100% only for 1.0
-struct gw_fmt gw_fmt_time(int64_t wall_us);   // 2026-01-02 03:04:05 UTC
-struct gw_fmt gw_fmt_iso(int64_t wall_us);    // 2026-01-02T03:04:05.678Z
+struct gw_fmt gw_fmt_time(int64_t wall_us);    // 2026-01-02 03:04:05 UTC
+struct gw_fmt gw_fmt_iso(int64_t wall_us);     // 2026-01-02T03:04:05.678Z
 
 // Columns that the text takes on a terminal, after it has been made printable.
 size_t gw_text_width(const char *s, bool utf8);

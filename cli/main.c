@@ -20,27 +20,26 @@ print_help(FILE *to)
     for (size_t i = 0; i < COMMANDS_N; i++) {
         fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
     }
-    fprintf(to,
-            "\n  godwit COMMAND --help    its options, with examples\n"
-            "  godwit --version         print the version\n\n"
-            "A task is one JSON file: the two ends, and table mappings and settings as AWS DMS writes them.\n"
-            "The smallest, shop.json:\n\n"
-            "  {\n"
-            "    \"task\": \"shop\",\n"
-            "    \"migration-type\": \"full-load\",\n"
-            "    \"source\": {\"url\": \"mysql://repl@db1/shop\", \"password-env\": \"SHOP_PASSWORD\"},\n"
-            "    \"target\": {\"url\": \"postgresql://etl@db2/shop\", \"password-file\": \"/run/secrets/etl\"},\n"
-            "    \"table-mappings\": {\"rules\": [{\"rule-type\": \"selection\", \"rule-id\": \"1\",\n"
-            "      \"rule-name\": \"all\", \"rule-action\": \"include\",\n"
-            "      \"object-locator\": {\"schema-name\": \"shop\", \"table-name\": \"%%\"}}]}\n"
-            "  }\n\n"
-            "examples:\n"
-            "  godwit check shop.json\n"
-            "  godwit run shop.json\n"
-            "  godwit tables shop.json\n"
-            "  godwit drop shop.json\n\n"
-            "exit codes: 0 done, 1 some table in error, 2 bad usage or configuration, 3 an end cannot be\n"
-            "            reached, 4 stopped by a signal: the same command goes on\n");
+    fprintf(to, "\n  godwit COMMAND --help    its options, with examples\n"
+                "  godwit --version         print the version\n\n"
+                "A task is one JSON file: the two ends, and table mappings and settings as AWS DMS writes them.\n"
+                "The smallest, shop.json:\n\n"
+                "  {\n"
+                "    \"task\": \"shop\",\n"
+                "    \"migration-type\": \"full-load\",\n"
+                "    \"source\": {\"url\": \"mysql://repl@db1/shop\", \"password-env\": \"SHOP_PASSWORD\"},\n"
+                "    \"target\": {\"url\": \"postgresql://etl@db2/shop\", \"password-file\": \"/run/secrets/etl\"},\n"
+                "    \"table-mappings\": {\"rules\": [{\"rule-type\": \"selection\", \"rule-id\": \"1\",\n"
+                "      \"rule-name\": \"all\", \"rule-action\": \"include\",\n"
+                "      \"object-locator\": {\"schema-name\": \"shop\", \"table-name\": \"%%\"}}]}\n"
+                "  }\n\n"
+                "examples:\n"
+                "  godwit check shop.json\n"
+                "  godwit run shop.json\n"
+                "  godwit tables shop.json\n"
+                "  godwit drop shop.json\n\n"
+                "exit codes: 0 done, 1 some table in error, 2 bad usage or configuration, 3 an end cannot be\n"
+                "            reached, 4 stopped by a signal: the same command goes on\n");
 }
 
 static const struct gw_command *

@@ -110,8 +110,9 @@ parse_until(const struct gw_command *c, const char *value)
         return true; // a full load ends there in any case
     }
     if (strcmp(value, "caught-up") == 0) {
-        fprintf(stderr, "godwit %s: --until caught-up is for ongoing replication, which this version "
-                        "does not do\nhint: --until load stops after the full load\n",
+        fprintf(stderr,
+                "godwit %s: --until caught-up is for ongoing replication, which this version "
+                "does not do\nhint: --until load stops after the full load\n",
                 c->name);
         return false;
     }
@@ -189,8 +190,8 @@ gw_options_parse(struct gw_options *o, const struct gw_command *c, int argc, cha
         }
     }
     if (!o->task_path && !o->help) {
-        fprintf(stderr, "godwit %s: a task file is needed\nhint: godwit %s TASK.json; see godwit %s --help\n",
-                c->name, c->name, c->name);
+        fprintf(stderr, "godwit %s: a task file is needed\nhint: godwit %s TASK.json; see godwit %s --help\n", c->name,
+                c->name, c->name);
         return false;
     }
     return true;

@@ -18,9 +18,8 @@ gw_progress_group(const Gw__TableStatus *t)
         const char *state;
         enum gw_table_group group;
     } words[] = {
-        {"before load", GW_QUEUED},        {"table completed", GW_COMPLETED},
-        {"table error", GW_FAILED},        {"table cancelled", GW_FAILED},
-        {"table does not exist", GW_FAILED},
+        {"before load", GW_QUEUED},     {"table completed", GW_COMPLETED},   {"table error", GW_FAILED},
+        {"table cancelled", GW_FAILED}, {"table does not exist", GW_FAILED},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcasecmp(t->state, words[i].state) == 0) {

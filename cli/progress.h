@@ -27,7 +27,7 @@ struct gw_totals {
     double done_weight;
 };
 void gw_progress_totals(const Gw__Status *s, struct gw_totals *ret);
-double gw_progress_fraction(const Gw__TableStatus *t);      // negative = unknown
+double gw_progress_fraction(const Gw__TableStatus *t);        // negative = unknown
 uint64_t gw_progress_rows_expected(const Gw__TableStatus *t); // 0 = unknown
 
 struct gw_rate {

@@ -112,8 +112,7 @@ held_back(struct gw_relay *r, const char *text, int64_t now_us, uint32_t *before
 }
 
 bool
-gw_relay_line(struct gw_relay *r, const char *line, int64_t now_us, const struct gw_style *style,
-              struct gw_buf *out)
+gw_relay_line(struct gw_relay *r, const char *line, int64_t now_us, const struct gw_style *style, struct gw_buf *out)
 {
     struct log_line l;
     if (!parse_line(line, &l)) {
@@ -125,9 +124,7 @@ gw_relay_line(struct gw_relay *r, const char *line, int64_t now_us, const struct
     if (l.level < r->least || (l.level >= GW_LOG_WARN && held_back(r, l.text, now_us, &before))) {
         return false;
     }
-    enum gw_ink ink = l.level == GW_LOG_ERROR  ? GW_INK_RED
-                      : l.level == GW_LOG_WARN ? GW_INK_YELLOW
-                                               : GW_INK_DIM;
+    enum gw_ink ink = l.level == GW_LOG_ERROR ? GW_INK_RED : l.level == GW_LOG_WARN ? GW_INK_YELLOW : GW_INK_DIM;
     static const char *const words[] = {"debug", "info", "warning", "error"};
     gw_ink(out, style, ink);
     gw_buf_printf(out, "%.*s %s", l.time_len, l.time, words[l.level]);

@@ -37,7 +37,7 @@ void gw_relay_tell(struct gw_relay *r, struct gw_term *t);
 
 // One log line made readable: "03:04:05 warn capture-1: text". False: it is below `least`, or was just shown.
 // A line that is no log line (a library's, an assertion's) is passed on whatever the level.
-bool gw_relay_line(struct gw_relay *r, const char *line, int64_t now_us, const struct gw_style *style,
-                   struct gw_buf *out);
+bool
+gw_relay_line(struct gw_relay *r, const char *line, int64_t now_us, const struct gw_style *style, struct gw_buf *out);
 
 #endif

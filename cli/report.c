@@ -68,8 +68,8 @@ table_title(struct gw_buf *out, const Gw__TableStatus *t)
     gw_buf_init(&target, 4096);
     gw_view_name(out, t->schema, t->name);
     gw_view_name(&target, t->target_schema, t->target_name);
-    if (*t->target_name && (strcmp(t->name, t->target_name) != 0 ||
-                            (*t->target_schema && strcmp(t->schema, t->target_schema) != 0))) {
+    if (*t->target_name &&
+        (strcmp(t->name, t->target_name) != 0 || (*t->target_schema && strcmp(t->schema, t->target_schema) != 0))) {
         gw_buf_printf(out, " -> %s", target.data);
     }
     gw_buf_fini(&target);
@@ -101,8 +101,8 @@ static bool
 listed(const struct gw_report *r, size_t i, bool summary)
 {
     const Gw__TableStatus *t = r->status->tables[i];
-    return !summary || !r->style.width || i < TABLES_ON_TERMINAL ||
-           gw_progress_group(t) == GW_FAILED || t->rows_refused || t->values_truncated;
+    return !summary || !r->style.width || i < TABLES_ON_TERMINAL || gw_progress_group(t) == GW_FAILED ||
+           t->rows_refused || t->values_truncated;
 }
 
 struct layout {
@@ -142,8 +142,7 @@ measure(const struct gw_report *r, bool summary, struct gw_buf *name)
 }
 
 static void
-put_row(struct gw_buf *out, const struct gw_report *r, const struct layout *l, const char *name,
-        const struct row *row)
+put_row(struct gw_buf *out, const struct gw_report *r, const struct layout *l, const char *name, const struct row *row)
 {
     gw_text_left(out, name, l->name, r->style.utf8);
     for (size_t c = 0; c < COLS; c++) {
@@ -161,8 +160,7 @@ indented(struct gw_buf *out, const struct gw_report *r, const char *label, const
 {
     gw_text_fill(out, ' ', by);
     gw_buf_puts(out, label);
-    gw_text_wrap(out, text, r->style.width ? r->style.width - 1 : SIZE_MAX, by + strlen(label),
-                 r->style.utf8);
+    gw_text_wrap(out, text, r->style.width ? r->style.width - 1 : SIZE_MAX, by + strlen(label), r->style.utf8);
     gw_buf_putc(out, '\n');
 }
 
@@ -205,8 +203,7 @@ gw_report_tables(struct gw_buf *out, const struct gw_report *r, bool summary)
         }
     }
     if (left_out) {
-        gw_buf_printf(out, "and %s more; all of them: godwit tables %s\n", gw_fmt_count(left_out).s,
-                      r->task_path);
+        gw_buf_printf(out, "and %s more; all of them: godwit tables %s\n", gw_fmt_count(left_out).s, r->task_path);
     }
     gw_buf_fini(&name);
 }
@@ -226,8 +223,8 @@ enum { PLACES_SHOWN = 3 };
 static bool
 same_finding(const Gw__Finding *a, const Gw__Finding *b)
 {
-    return a->severity == b->severity && strcmp(a->message, b->message) == 0 &&
-           strcmp(a->action, b->action) == 0 && strcmp(a->sql, b->sql) == 0;
+    return a->severity == b->severity && strcmp(a->message, b->message) == 0 && strcmp(a->action, b->action) == 0 &&
+           strcmp(a->sql, b->sql) == 0;
 }
 
 static void
@@ -290,8 +287,8 @@ put_findings_of(struct gw_buf *out, const struct gw_report *r, Gw__Severity seve
         gw_ink(out, &r->style, GW_INK_PLAIN);
         gw_buf_putc(out, ' ');
         size_t indent = strlen(severities[severity].word) + 1;
-        gw_text_wrap(out, text.data ? text.data : "", r->style.width ? r->style.width - 1 : SIZE_MAX,
-                     indent, r->style.utf8);
+        gw_text_wrap(out, text.data ? text.data : "", r->style.width ? r->style.width - 1 : SIZE_MAX, indent,
+                     r->style.utf8);
         gw_buf_putc(out, '\n');
         if (*f->action) {
             bool to_do = severity == GW__SEVERITY__SEVERITY_ERROR;
@@ -323,13 +320,12 @@ gw_report_findings(struct gw_buf *out, const struct gw_report *r, bool all)
     if (all) {
         put_findings_of(out, r, GW__SEVERITY__SEVERITY_INFO, told);
     } else if (notes) {
-        gw_buf_printf(out, "%s %s on what is done differently without loss: godwit check %s\n",
-                      gw_fmt_count(notes).s, notes == 1 ? "note" : "notes", r->task_path);
+        gw_buf_printf(out, "%s %s on what is done differently without loss: godwit check %s\n", gw_fmt_count(notes).s,
+                      notes == 1 ? "note" : "notes", r->task_path);
     }
     gw_arena_fini(&a);
     if (s->findings_total > s->n_findings) {
-        gw_buf_printf(out, "and %s more findings\n",
-                      gw_fmt_count(s->findings_total - s->n_findings).s);
+        gw_buf_printf(out, "and %s more findings\n", gw_fmt_count(s->findings_total - s->n_findings).s);
     }
 }
 
@@ -339,8 +335,8 @@ static void
 put_totals(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
 {
     const Gw__Status *s = r->status;
-    gw_buf_printf(out, "%s rows, %s in %s", gw_fmt_count(t->rows_durable).s,
-                  gw_fmt_bytes(t->bytes_durable).s, gw_fmt_duration(r->elapsed_us).s);
+    gw_buf_printf(out, "%s rows, %s in %s", gw_fmt_count(t->rows_durable).s, gw_fmt_bytes(t->bytes_durable).s,
+                  gw_fmt_duration(r->elapsed_us).s);
     if (s->load_us) {
         gw_buf_printf(out, "; rows alone %s, %s rows/s, %s/s", gw_fmt_duration((int64_t)s->load_us).s,
                       gw_fmt_short((uint64_t)((double)t->rows_durable * 1e6 / (double)s->load_us)).s,
@@ -354,8 +350,7 @@ put_totals(struct gw_buf *out, const struct gw_report *r, const struct gw_totals
         gw_buf_puts(out, ": rows written meanwhile may be seen in one table and not in another\n");
     }
     if (t->refused) {
-        gw_buf_printf(out, "%s rows were refused by the target: see %s.exceptions there\n",
-                      gw_fmt_count(t->refused).s,
+        gw_buf_printf(out, "%s rows were refused by the target: see %s.exceptions there\n", gw_fmt_count(t->refused).s,
                       r->task && *r->task->control_schema ? r->task->control_schema : "godwit");
     }
     if (t->truncated) {
@@ -405,8 +400,7 @@ static void
 put_next(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
 {
     if (r->exit_code == GW_EXIT_STOPPED) {
-        gw_buf_printf(out, "next: the same command goes on where this one stopped: godwit run %s\n",
-                      r->task_path);
+        gw_buf_printf(out, "next: the same command goes on where this one stopped: godwit run %s\n", r->task_path);
     } else if (t->groups[GW_FAILED]) {
         gw_buf_puts(out, "next: mend what is said above under each table in error; then the same command tries "
                          "those tables again\n");
@@ -429,8 +423,7 @@ gw_report_run(struct gw_buf *out, const struct gw_report *r)
     if (s->already_complete) {
         gw_text_wrap(out, s->task, SIZE_MAX, 0, r->style.utf8);
         gw_buf_printf(out, ": already complete since %s: nothing to do\n", gw_fmt_time(s->ended_us).s);
-        gw_buf_printf(out, "next: godwit tables %s shows what was loaded; --fresh loads it anew\n",
-                      r->task_path);
+        gw_buf_printf(out, "next: godwit tables %s shows what was loaded; --fresh loads it anew\n", r->task_path);
         return;
     }
     struct gw_totals t;

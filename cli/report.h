@@ -18,13 +18,13 @@ struct gw_report {
     const char *task_path;    // as given
     const char *state;        // folder, as the user knows it; NULL = not to be mentioned
     int exit_code;
-    bool ended;               // the status is the end
+    bool ended; // the status is the end
     int64_t elapsed_us;
     const struct gw_err *err; // of the processes or the task file; NULL or GW_OK = nothing
     const struct gw_session_child *children;
     size_t children_n;
     bool verbose;
-    struct gw_style style;    // width 0: not a terminal, nothing is cut
+    struct gw_style style; // width 0: not a terminal, nothing is cut
 };
 
 void gw_report_run(struct gw_buf *out, const struct gw_report *r);

@@ -51,8 +51,7 @@ table_json(const Gw__Status *s, const Gw__TableStatus *t)
     put(j, "FullLoadStartTime", moment(t->started_us));
     put(j, "FullLoadEndTime", moment(t->ended_us));
     put(j, "bytes", number(t->bytes));
-    put(j, "duration_ms",
-        number(t->started_us && end > t->started_us ? (uint64_t)((end - t->started_us) / GW_MS) : 0));
+    put(j, "duration_ms", number(t->started_us && end > t->started_us ? (uint64_t)((end - t->started_us) / GW_MS) : 0));
     put(j, "rows_in_flight", number(t->rows_in_flight));
     put(j, "rows_estimate", number(t->rows_estimate));
     put(j, "values_truncated", number(t->values_truncated));
@@ -150,8 +149,7 @@ put_statistics(json_t *j, const struct gw_report *r)
     put(j, "values_truncated", number(t.truncated));
     put(j, "load_ms", number(s->load_us / (uint64_t)GW_MS));
     double load_s = (double)s->load_us / 1e6;
-    put(j, "rows_per_second", load_s > 0 ? json_integer((json_int_t)((double)t.rows_durable / load_s))
-                                         : json_null());
+    put(j, "rows_per_second", load_s > 0 ? json_integer((json_int_t)((double)t.rows_durable / load_s)) : json_null());
     put(j, "snapshots", number(s->snapshots));
     put(j, "one_point_in_time", s->snapshots ? json_boolean(s->snapshots == 1) : json_null());
 }
@@ -210,8 +208,8 @@ gw_report_json(const struct gw_report *r)
 bool
 gw_report_print_json(json_t *json)
 {
-    bool written = json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0 &&
-                   fputc('\n', stdout) != EOF && fflush(stdout) == 0;
+    bool written = json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER) == 0 && fputc('\n', stdout) != EOF &&
+                   fflush(stdout) == 0;
     json_decref(json);
     return written;
 }

@@ -18,9 +18,9 @@
 
 static const int64_t ask_terminal_us = 250 * GW_MS, ask_plain_us = GW_S;
 static const int64_t draw_us = 250 * GW_MS, line_us = 10 * GW_S;
-static const int64_t leave_us = 10 * GW_S;    // for children to end by themselves
-static const int64_t silent_us = 5 * GW_S;    // of the coordinator, before it is mentioned
-static const int64_t twice_us = 500 * GW_MS;  // timeout(1) and some shells signal twice in a row
+static const int64_t leave_us = 10 * GW_S;   // for children to end by themselves
+static const int64_t silent_us = 5 * GW_S;   // of the coordinator, before it is mentioned
+static const int64_t twice_us = 500 * GW_MS; // timeout(1) and some shells signal twice in a row
 enum { STATUS_LARGE = 1 << 18 };
 
 struct session {
@@ -34,15 +34,14 @@ struct session {
     struct gw_progress progress;
     void *zctx;
     int signals;
-    bool stopping;  // the first signal came
-    bool ending;    // nothing more is started; children are on their way out
+    bool stopping; // the first signal came
+    bool ending;   // nothing more is started; children are on their way out
     bool draw_soon;
     char notice[160];
     int64_t started_us, stopping_us, kill_us, ask_next_us, draw_next_us;
 };
 
-static void __attribute__((format(printf, 2, 3)))
-say(struct session *s, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) say(struct session *s, const char *fmt, ...)
 {
     if (s->spec->loudness == GW_QUIET || !s->relay.show) {
         return;
@@ -69,9 +68,20 @@ add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
     }
     snprintf(log, sizeof log, "%s/logs/coordinator.log", s->spec->state);
     const char *argv[GW_CHILD_ARGS_MAX + 1] = {
-        exe,      "--task", s->spec->task_path, "--state",     s->spec->state, "--listen",
-        endpoint, "--mode", s->spec->mode,      "--hold",      "--log",        log,
-        s->spec->fresh ? "--fresh" : NULL,      NULL,
+        exe,
+        "--task",
+        s->spec->task_path,
+        "--state",
+        s->spec->state,
+        "--listen",
+        endpoint,
+        "--mode",
+        s->spec->mode,
+        "--hold",
+        "--log",
+        log,
+        s->spec->fresh ? "--fresh" : NULL,
+        NULL,
     };
     s->coordinator = gw_supervisor_add(&s->children, "coordinator", argv);
     return GW_OK;
@@ -125,9 +135,7 @@ open_relay(struct session *s, struct gw_err *err)
     if (s->spec->loudness != GW_QUIET && !isatty(STDERR_FILENO) && (is_run || verbose)) {
         return GW_OK; // inherited
     }
-    enum gw_log_level least = verbose                           ? GW_LOG_DEBUG
-                              : s->spec->loudness == GW_QUIET ? GW_LOG_ERROR
-                                                              : GW_LOG_WARN;
+    enum gw_log_level least = verbose ? GW_LOG_DEBUG : s->spec->loudness == GW_QUIET ? GW_LOG_ERROR : GW_LOG_WARN;
     // check and drop end with the cause in their report; before that, workers would say it three times.
     return gw_relay_open(&s->relay, least, is_run || verbose, err);
 }
@@ -162,8 +170,7 @@ close_session(struct session *s)
         gw_statedir_remove_control(s->spec->publish);
     }
     gw_relay_read(&s->relay, &s->term);
-    if (!s->relay.show && !(s->result->status && s->result->status->failure) &&
-        s->result->exit_code != GW_EXIT_DONE) {
+    if (!s->relay.show && !(s->result->status && s->result->status->failure) && s->result->exit_code != GW_EXIT_DONE) {
         gw_relay_tell(&s->relay, &s->term);
     }
     gw_relay_close(&s->relay);
@@ -274,9 +281,8 @@ on_stop_signal(struct session *s)
     gw_child_signal(s->coordinator, SIGTERM);
     size_t n = chunks_in_flight(s->client.status);
     if (n) {
-        snprintf(s->notice, sizeof s->notice,
-                 "stopping: finishing %zu chunk%s in flight; press again to stop at once", n,
-                 n == 1 ? "" : "s");
+        snprintf(s->notice, sizeof s->notice, "stopping: finishing %zu chunk%s in flight; press again to stop at once",
+                 n, n == 1 ? "" : "s");
     } else {
         snprintf(s->notice, sizeof s->notice, "stopping; press again to stop at once");
     }
@@ -327,8 +333,7 @@ static void
 show(struct session *s, int64_t now)
 {
     bool live = s->term.live;
-    if (!s->spec->progress || s->spec->loudness == GW_QUIET ||
-        (now < s->draw_next_us && !(live && s->draw_soon))) {
+    if (!s->spec->progress || s->spec->loudness == GW_QUIET || (now < s->draw_next_us && !(live && s->draw_soon))) {
         return;
     }
     // The coordinator's first answer may take a moment; from then on silence is worth a word.

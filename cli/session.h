@@ -17,12 +17,12 @@ struct gw_session_spec {
     const char *mode;      // of the coordinator: run, check, drop
     const char *task_path; // absolute
     const Gw__Task *task;
-    const char *state;     // absolute; has a folder logs/
+    const char *state;                 // absolute; has a folder logs/
     const struct gw_statedir *publish; // where the control endpoint is written; NULL = nowhere
-    const char *runtime;   // folder for the sockets
-    unsigned workers;      // of each stage
+    const char *runtime;               // folder for the sockets
+    unsigned workers;                  // of each stage
     bool fresh;
-    bool progress;         // show it
+    bool progress; // show it
     enum gw_loudness loudness;
 };
 
@@ -31,7 +31,7 @@ struct gw_session_result {
     const Gw__Status *status; // the last one, in the arena; NULL = none came
     bool ended;               // that status is the end, not where it was cut off
     int exit_code;
-    struct gw_err err;        // what went wrong with the processes themselves; GW_OK = nothing
+    struct gw_err err; // what went wrong with the processes themselves; GW_OK = nothing
     int64_t elapsed_us;
     struct gw_session_child {
         char name[32];

@@ -79,8 +79,8 @@ gw_setup_workers(const struct gw_setup *u)
 }
 
 void
-gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const char *state,
-                 bool publish, struct gw_session_result *ret)
+gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const char *state, bool publish,
+                 struct gw_session_result *ret)
 {
     struct gw_session_spec spec = {.mode = mode,
                                    .task_path = u->task_path,

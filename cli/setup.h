@@ -24,8 +24,8 @@ void gw_setup_close(struct gw_setup *u);
 // Lanes per stage: as asked for, or one per core within bounds; never more than MaxFullLoadSubTasks.
 unsigned gw_setup_workers(const struct gw_setup *u);
 // Runs the processes in the given mode. state: the folder they use; publish: whether `godwit tables` may find them.
-void gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const char *state,
-                      bool publish, struct gw_session_result *ret);
+void gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const char *state, bool publish,
+                      struct gw_session_result *ret);
 // A report filled from a session (NULL: it never came to one).
 struct gw_report gw_setup_report(const struct gw_setup *u, const struct gw_session_result *r);
 // Ends a command that failed before its processes were started: the message, or JSON. Returns the exit code.

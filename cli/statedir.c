@@ -28,8 +28,8 @@ folder_name(struct gw_buf *out, const char *task)
 {
     for (const char *p = task; *p; p++) {
         unsigned char c = (unsigned char)*p;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '_' || c == '-' || (c == '.' && p != task) || c >= 0x80;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                     c == '-' || (c == '.' && p != task) || c >= 0x80;
         if (plain) {
             gw_buf_putc(out, (char)c);
         } else {
@@ -128,8 +128,7 @@ int
 gw_statedir_acquire(struct gw_statedir *d, struct gw_err *err)
 {
     char path[PATH_MAX];
-    if (make_folders(d->path, err) != GW_OK ||
-        make_folders(below(d, "logs", path, sizeof path), err) != GW_OK) {
+    if (make_folders(d->path, err) != GW_OK || make_folders(below(d, "logs", path, sizeof path), err) != GW_OK) {
         return err->cls;
     }
     int fd = open(below(d, "lock", path, sizeof path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -147,8 +146,7 @@ gw_statedir_acquire(struct gw_statedir *d, struct gw_err *err)
         if (pid > 0) {
             snprintf(who, sizeof who, ", process %" PRId64, pid);
         }
-        gw_err_set(err, GW_CONFIG, NULL, "state folder \"%s\" is in use by another run%s", d->shown,
-                   who);
+        gw_err_set(err, GW_CONFIG, NULL, "state folder \"%s\" is in use by another run%s", d->shown, who);
         gw_err_hint(err, "watch that one with godwit tables, stop it, or give this one a folder of its "
                          "own with --state");
         return err->cls;
@@ -157,8 +155,10 @@ gw_statedir_acquire(struct gw_statedir *d, struct gw_err *err)
     if (fstat(fd, &ours) != 0 || stat(path, &named) != 0 || ours.st_ino != named.st_ino) {
         // It was removed between our open and our lock: the folder is being dropped.
         close(fd);
-        return gw_err_set(err, GW_CONFIG, NULL, "state folder \"%s\" was removed at this moment by "
-                          "another command", d->shown);
+        return gw_err_set(err, GW_CONFIG, NULL,
+                          "state folder \"%s\" was removed at this moment by "
+                          "another command",
+                          d->shown);
     }
     char text[32];
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
@@ -258,14 +258,12 @@ fetch_status(sqlite3 *db, struct gw_arena *a, const Gw__Status **ret, int64_t *a
 {
     sqlite3_stmt *s = NULL;
     int r = GW_RETRY;
-    if (sqlite3_prepare_v2(db, "SELECT at_us, packed FROM status WHERE id = 1", -1, &s, NULL) ==
-        SQLITE_OK) {
+    if (sqlite3_prepare_v2(db, "SELECT at_us, packed FROM status WHERE id = 1", -1, &s, NULL) == SQLITE_OK) {
         int step = sqlite3_step(s);
         r = step == SQLITE_DONE ? GW_END : r;
         int n = step == SQLITE_ROW ? sqlite3_column_bytes(s, 1) : 0;
         if (step == SQLITE_ROW && n <= STATUS_MAX) {
-            const Gw__Status *st =
-                gw__status__unpack(gw_arena_pb(a), (size_t)n, sqlite3_column_blob(s, 1));
+            const Gw__Status *st = gw__status__unpack(gw_arena_pb(a), (size_t)n, sqlite3_column_blob(s, 1));
             r = st ? GW_OK : GW_BUG;
             if (st) {
                 *at_us = sqlite3_column_int64(s, 0);
@@ -278,8 +276,8 @@ fetch_status(sqlite3 *db, struct gw_arena *a, const Gw__Status **ret, int64_t *a
 }
 
 int
-gw_statedir_read_status(const struct gw_statedir *d, struct gw_arena *a, const Gw__Status **ret,
-                        int64_t *at_us, struct gw_err *err)
+gw_statedir_read_status(const struct gw_statedir *d, struct gw_arena *a, const Gw__Status **ret, int64_t *at_us,
+                        struct gw_err *err)
 {
     char path[PATH_MAX];
     sqlite3 *db = NULL;
@@ -295,8 +293,7 @@ gw_statedir_read_status(const struct gw_statedir *d, struct gw_arena *a, const G
         gw_err_set(err, GW_CONFIG, NULL, "the status in \"%s\" cannot be read", path);
         gw_err_hint(err, "it is only a cache: the next godwit run rebuilds it from the target");
     } else if (r == GW_RETRY) {
-        gw_err_set(err, GW_CONFIG, NULL, "read \"%s\": %s", path,
-                   db ? sqlite3_errmsg(db) : "out of memory");
+        gw_err_set(err, GW_CONFIG, NULL, "read \"%s\": %s", path, db ? sqlite3_errmsg(db) : "out of memory");
         gw_err_hint(err, "it is only a cache: the next godwit run rebuilds it from the target");
     }
     sqlite3_close(db);
@@ -326,9 +323,13 @@ int
 gw_statedir_remove(struct gw_statedir *d, bool *kept, struct gw_err *err)
 {
     // Only what godwit itself puts there: --state may have named any folder.
-    static const char *const files[] = {"control", "control.new", "coordinator.sqlite",
-                                        "coordinator.sqlite-wal", "coordinator.sqlite-shm",
-                                        "coordinator.sqlite-journal", "lock"};
+    static const char *const files[] = {"control",
+                                        "control.new",
+                                        "coordinator.sqlite",
+                                        "coordinator.sqlite-wal",
+                                        "coordinator.sqlite-shm",
+                                        "coordinator.sqlite-journal",
+                                        "lock"};
     char path[PATH_MAX];
     below(d, "logs", path, sizeof path);
     remove_files(path, ".log");

@@ -19,9 +19,9 @@
 #include "control.pb-c.h"
 
 struct gw_statedir {
-    char path[PATH_MAX]; // absolute
+    char path[PATH_MAX];  // absolute
     char shown[PATH_MAX]; // as the user knows it
-    int lock;            // -1 = not held
+    int lock;             // -1 = not held
 };
 
 // Works out the path: given, or ./godwit-state/<task>. Touches nothing.
@@ -41,8 +41,8 @@ void gw_statedir_remove_control(const struct gw_statedir *d);
 // NULL: there is none.
 char *gw_statedir_read_control(const struct gw_statedir *d, struct gw_arena *a);
 // The status that the coordinator last stored, and when. GW_END: none has been stored.
-int gw_statedir_read_status(const struct gw_statedir *d, struct gw_arena *a, const Gw__Status **ret,
-                            int64_t *at_us, struct gw_err *err);
+int gw_statedir_read_status(const struct gw_statedir *d, struct gw_arena *a, const Gw__Status **ret, int64_t *at_us,
+                            struct gw_err *err);
 
 // A new folder (0700) whose path leaves room for the sockets' names. size >= 108.
 int gw_runtime_make(char *path, size_t size, struct gw_err *err);

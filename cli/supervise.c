@@ -76,8 +76,7 @@ become(struct gw_child *c, pid_t parent, int output, int errors)
     int in = open("/dev/null", O_RDONLY);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || (output >= 0 && dup2(output, STDERR_FILENO) < 0) ||
         // Children print nothing of their own; what a library prints must not end up in a report on stdout.
-        dup2(STDERR_FILENO, STDOUT_FILENO) < 0 ||
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO) < 0 || close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
         goto failed;
     }
     execv(c->argv[0], c->argv);

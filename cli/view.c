@@ -18,8 +18,7 @@ enum {
 void
 gw_ink(struct gw_buf *out, const struct gw_style *style, enum gw_ink ink)
 {
-    static const char *const codes[] = {"\x1b[0m",  "\x1b[1m",  "\x1b[2m",
-                                        "\x1b[32m", "\x1b[33m", "\x1b[31m"};
+    static const char *const codes[] = {"\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31m"};
     if (style->colour) {
         gw_buf_puts(out, codes[ink]);
     }
@@ -130,8 +129,7 @@ overall_parts(const struct gw_view *v, const struct gw_totals *t, struct parts *
         part_add(ps, 1, GW_INK_PLAIN, "%s", gw_fmt_percent(t->fraction).s);
     }
     if (t->rows_expected > t->rows) {
-        part_add(ps, 2, GW_INK_PLAIN, "%s of ~%s rows", gw_fmt_short(t->rows).s,
-                 gw_fmt_short(t->rows_expected).s);
+        part_add(ps, 2, GW_INK_PLAIN, "%s of ~%s rows", gw_fmt_short(t->rows).s, gw_fmt_short(t->rows_expected).s);
     } else if (s->n_tables) {
         part_add(ps, 2, GW_INK_PLAIN, "%s rows", gw_fmt_short(t->rows).s);
     }
@@ -179,13 +177,16 @@ share_columns(size_t width, size_t longest_name)
     for (size_t i = 0;; i++) {
         size_t figures = GAP + W_PERCENT + (c.rows ? W_ROWS : 0U) + (c.bytes ? GAP + W_BYTES : 0U) +
                          (c.rate ? GAP + W_RATE : 0U) + (c.left ? GAP + W_LEFT : 0U);
-        size_t wanted = GAP + (longest_name < NAME_NARROWEST ? NAME_NARROWEST : longest_name < 20 ? longest_name : 20) +
+        size_t wanted = GAP +
+                        (longest_name < NAME_NARROWEST ? NAME_NARROWEST
+                         : longest_name < 20           ? longest_name
+                                                       : 20) +
                         GAP + BAR_MIN + figures;
         if (wanted <= width || !by_worth[i]) {
             size_t rest = width > GAP + figures ? width - GAP - figures : 0;
-            c.name = rest > longest_name + GAP + BAR_MIN ? longest_name
-                     : rest > NAME_NARROWEST + GAP + BAR_MIN   ? rest - GAP - BAR_MIN
-                                                         : rest;
+            c.name = rest > longest_name + GAP + BAR_MIN     ? longest_name
+                     : rest > NAME_NARROWEST + GAP + BAR_MIN ? rest - GAP - BAR_MIN
+                                                             : rest;
             c.bar = rest > c.name + GAP ? rest - c.name - GAP : 0;
             c.bar = c.bar > BAR_MAX ? BAR_MAX : c.bar < BAR_MIN ? 0 : c.bar;
             return c;
@@ -322,8 +323,7 @@ count_parts(const struct gw_totals *t, struct parts *ps)
                   {GW_FAILED, GW_INK_RED, "in error"}};
     for (size_t i = 0; i < GW_GROUPS; i++) {
         if (t->groups[counts[i].group]) {
-            part_add(ps, (int)i, counts[i].ink, "%s %s", gw_fmt_count(t->groups[counts[i].group]).s,
-                     counts[i].word);
+            part_add(ps, (int)i, counts[i].ink, "%s %s", gw_fmt_count(t->groups[counts[i].group]).s, counts[i].word);
         }
     }
     if (t->refused) {
@@ -356,8 +356,7 @@ bottom_lines(struct frame *f)
         end_line(f);
     }
     if (v->silent_us && !frame_full(f)) {
-        snprintf(text, sizeof text, "the coordinator has not answered for %s",
-                 gw_fmt_duration(v->silent_us).s);
+        snprintf(text, sizeof text, "the coordinator has not answered for %s", gw_fmt_duration(v->silent_us).s);
         text_line(f, GW_INK_YELLOW, text);
     } else if (v->status && *v->status->waiting_for && !frame_full(f)) {
         snprintf(text, sizeof text, "waiting for %s", v->status->waiting_for);
@@ -425,7 +424,6 @@ gw_view_line(struct gw_buf *out, const struct gw_view *v)
         }
     }
     if (v->silent_us) {
-        gw_buf_printf(out, "  the coordinator has not answered for %s",
-                      gw_fmt_duration(v->silent_us).s);
+        gw_buf_printf(out, "  the coordinator has not answered for %s", gw_fmt_duration(v->silent_us).s);
     }
 }

@@ -56,19 +56,18 @@ scratch_free(void *data, void *p)
 }
 
 int
-gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len,
-                uint64_t task, struct gw_envelope *ret, struct gw_err *err)
+gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len, uint64_t task,
+                struct gw_envelope *ret, struct gw_err *err)
 {
     if (header_len > GW_HEADER_MAX || payload_len > GW_PAYLOAD_MAX) {
-        return gw_err_set(err, GW_BUG, NULL, "data message is too large: header %zu, payload %zu bytes",
-                          header_len, payload_len);
+        return gw_err_set(err, GW_BUG, NULL, "data message is too large: header %zu, payload %zu bytes", header_len,
+                          payload_len);
     }
     struct scratch s = {.used = 0};
     ProtobufCAllocator allocator = {scratch_alloc, scratch_free, &s};
     const Gw__Envelope *e = gw__envelope__unpack(&allocator, header_len, header);
     if (!e) {
-        return gw_err_set(err, GW_BUG, NULL, "data message has a malformed header of %zu bytes",
-                          header_len);
+        return gw_err_set(err, GW_BUG, NULL, "data message has a malformed header of %zu bytes", header_len);
     }
     if (e->version != GW_BUS_VERSION) {
         gw_err_set(err, GW_CONFIG, NULL, "data message has protocol version %u, this is %d", e->version,
@@ -79,15 +78,13 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
     if (e->task != task) {
         return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
     }
-    if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_RESET ||
-        e->codec != GW__CODEC__CODEC_RAW) {
-        return gw_err_set(err, GW_BUG, NULL, "data message has unknown kind %d or codec %d",
-                          (int)e->kind, (int)e->codec);
+    if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_RESET || e->codec != GW__CODEC__CODEC_RAW) {
+        return gw_err_set(err, GW_BUG, NULL, "data message has unknown kind %d or codec %d", (int)e->kind,
+                          (int)e->codec);
     }
     uint32_t crc = payload_len ? gw_crc32c(payload, payload_len) : 0;
     if (e->raw_size != payload_len || e->checksum != crc) {
-        return gw_err_set(err, GW_RETRY, NULL,
-                          "data message %llu of stream %llu is damaged: checksum or size differs",
+        return gw_err_set(err, GW_RETRY, NULL, "data message %llu of stream %llu is damaged: checksum or size differs",
                           (unsigned long long)e->sequence, (unsigned long long)e->stream);
     }
     *ret = (struct gw_envelope){.task = e->task,
@@ -111,8 +108,7 @@ gw_zmq_error(struct gw_err *err, const char *what)
 // ---- sender ------------------------------------------------------------------------------------
 
 void
-gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch,
-               uint64_t window)
+gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch, uint64_t window)
 {
     *s = (struct gw_sender){.socket = socket,
                             .task = task,
@@ -131,16 +127,11 @@ gw_sender_may_send(const struct gw_sender *s, size_t len)
 }
 
 int
-gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload,
-               struct gw_err *err)
+gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload, struct gw_err *err)
 {
     size_t len = zmq_msg_size(payload);
-    struct gw_envelope env = {.task = s->task,
-                              .epoch = s->epoch,
-                              .stream = s->stream,
-                              .sequence = s->sequence,
-                              .kind = kind,
-                              .rows = rows};
+    struct gw_envelope env = {
+        .task = s->task, .epoch = s->epoch, .stream = s->stream, .sequence = s->sequence, .kind = kind, .rows = rows};
     uint8_t header[GW_HEADER_MAX];
     size_t header_len = gw_frame_encode(&env, zmq_msg_data(payload), len, header);
     if (len && GW_FAULT("bus.corrupt")) {
@@ -211,8 +202,8 @@ skip_rest(void *socket)
 }
 
 int
-gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env,
-           zmq_msg_t *payload, struct gw_err *err)
+gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
+           struct gw_err *err)
 {
     int n = zmq_recv(router, peer->id, sizeof peer->id, ZMQ_DONTWAIT);
     if (n < 0) {
@@ -223,20 +214,18 @@ gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope
     int header_len = zmq_recv(router, header, sizeof header, ZMQ_DONTWAIT);
     int more = 0;
     size_t size = sizeof more;
-    if (header_len < 0 || header_len > (int)sizeof header ||
-        zmq_getsockopt(router, ZMQ_RCVMORE, &more, &size) != 0 || !more ||
-        zmq_msg_recv(payload, router, ZMQ_DONTWAIT) < 0) {
+    if (header_len < 0 || header_len > (int)sizeof header || zmq_getsockopt(router, ZMQ_RCVMORE, &more, &size) != 0 ||
+        !more || zmq_msg_recv(payload, router, ZMQ_DONTWAIT) < 0) {
         skip_rest(router);
         return gw_err_set(err, GW_BUG, NULL, "data message does not have three frames");
     }
     skip_rest(router);
-    return gw_frame_decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload),
-                           task, env, err);
+    return gw_frame_decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload), task, env, err);
 }
 
 void
-gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task,
-               const struct gw_envelope *open, uint64_t window)
+gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task, const struct gw_envelope *open,
+               uint64_t window)
 {
     *f = (struct gw_inflow){.peer = *peer,
                             .task = task,
@@ -248,13 +237,11 @@ gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task,
 }
 
 int
-gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct gw_envelope *env,
-                 struct gw_err *err)
+gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct gw_envelope *env, struct gw_err *err)
 {
     gw_assert(env->stream == f->stream && env->epoch == f->epoch);
     if (peer->len != f->peer.len || memcmp(peer->id, f->peer.id, peer->len) != 0) {
-        return gw_err_set(err, GW_RETRY, NULL, "stream %llu has a second sender",
-                          (unsigned long long)f->stream);
+        return gw_err_set(err, GW_RETRY, NULL, "stream %llu has a second sender", (unsigned long long)f->stream);
     }
     if (env->sequence != f->next_sequence) {
         return gw_err_set(err, GW_RETRY, NULL, "stream %llu: message %llu came where %llu was due",
@@ -296,11 +283,9 @@ gw_inflow_consumed(struct gw_inflow *f, void *router, uint64_t bytes)
 }
 
 void
-gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream,
-              uint64_t epoch)
+gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream, uint64_t epoch)
 {
-    struct gw_envelope env = {
-        .task = task, .epoch = epoch, .stream = stream, .kind = GW__DATA_KIND__DATA_RESET};
+    struct gw_envelope env = {.task = task, .epoch = epoch, .stream = stream, .kind = GW__DATA_KIND__DATA_RESET};
     send_back(router, peer, &env);
 }
 

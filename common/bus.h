@@ -21,7 +21,7 @@
 
 enum {
     GW_BUS_VERSION = 1,
-    GW_HEADER_MAX = 128,    // a packed Envelope is smaller
+    GW_HEADER_MAX = 128, // a packed Envelope is smaller
     GW_IDENTITY_MAX = 64,
     GW_CREDIT_STEPS = 8, // credit goes back in eighths of the window
 };
@@ -35,11 +35,10 @@ struct gw_envelope {
 };
 
 // Packs env into out (GW_HEADER_MAX bytes); returns the length.
-size_t gw_frame_encode(const struct gw_envelope *env, const void *payload, size_t payload_len,
-                       uint8_t *out);
+size_t gw_frame_encode(const struct gw_envelope *env, const void *payload, size_t payload_len, uint8_t *out);
 // Unpacks and proves a message. *ret is untouched on failure. payload may be NULL with length 0.
-int gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len,
-                    uint64_t task, struct gw_envelope *ret, struct gw_err *err);
+int gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len, uint64_t task,
+                    struct gw_envelope *ret, struct gw_err *err);
 
 // ---- the sending end of one stream --------------------------------------------------------------------
 struct gw_sender {
@@ -48,13 +47,11 @@ struct gw_sender {
     int64_t credit, window;
     bool reset; // the receiver has given the stream up
 };
-void gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream,
-                    uint64_t epoch, uint64_t window);
+void gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch, uint64_t window);
 // Within the credit, or alone: one message that is larger than the window, when (next to) nothing is outstanding.
 bool gw_sender_may_send(const struct gw_sender *s, size_t len);
 // Sends one message; takes the payload (closed or sent in any case). The caller has checked gw_sender_may_send.
-int gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload,
-                   struct gw_err *err);
+int gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload, struct gw_err *err);
 // Takes in an envelope that came back on the socket (CREDIT, RESET); others and other streams are ignored.
 void gw_sender_feedback(struct gw_sender *s, const struct gw_envelope *env);
 // Reads everything that came back for this stream. For sockets that carry one stream at a time.
@@ -67,8 +64,8 @@ struct gw_peer {
 };
 // One message from a ROUTER. GW_AGAIN if none is there. `payload` must be initialised; it holds the payload frame.
 // A message that does not prove itself is an error; the peer is filled in all the same if there was one.
-int gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env,
-               zmq_msg_t *payload, struct gw_err *err);
+int gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
+               struct gw_err *err);
 
 struct gw_inflow {
     struct gw_peer peer;
@@ -77,16 +74,15 @@ struct gw_inflow {
     uint64_t rows, bytes;
 };
 // Starts with the OPEN message's envelope.
-void gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task,
-                    const struct gw_envelope *open, uint64_t window);
+void gw_inflow_init(struct gw_inflow *f, const struct gw_peer *peer, uint64_t task, const struct gw_envelope *open,
+                    uint64_t window);
 // Proves that env is the next message of the stream, and counts it.
-int gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct gw_envelope *env,
-                     struct gw_err *err);
+int
+gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct gw_envelope *env, struct gw_err *err);
 // The receiver is done with that many bytes; credit goes back in steps of an eighth of the window.
 void gw_inflow_consumed(struct gw_inflow *f, void *router, uint64_t bytes);
 // Tells a peer that a stream is over for this receiver. The peer may be gone: nothing to be done then.
-void gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream,
-                   uint64_t epoch);
+void gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream, uint64_t epoch);
 
 // ---- sockets ---------------------------------------------------------------------------------------------
 // Sockets with explicit linger, high-water marks off (credit bounds them), reconnect intervals.

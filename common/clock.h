@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define GW_MS INT64_C(1000)
-#define GW_S INT64_C(1000000)
+#define GW_S  INT64_C(1000000)
 
 int64_t gw_now_us(void);  // monotonic
 int64_t gw_wall_us(void); // since 1970, UTC

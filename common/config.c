@@ -179,8 +179,7 @@ set_name(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path
 static const char *const migration_types[] = {"full-load", "full-load-and-cdc", "cdc", NULL};
 
 static int
-set_migration_type(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-                   struct gw_err *err)
+set_migration_type(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     (void)ctx;
@@ -333,8 +332,7 @@ static int
 check(const Gw__Task *t, struct gw_err *err)
 {
     const Gw__Endpoint *s = t->source, *d = t->target;
-    if (strcmp(s->engine, "sqlite") == 0 && strcmp(d->engine, "sqlite") == 0 &&
-        strcmp(s->database, d->database) == 0) {
+    if (strcmp(s->engine, "sqlite") == 0 && strcmp(d->engine, "sqlite") == 0 && strcmp(s->database, d->database) == 0) {
         return gw_err_set(err, GW_CONFIG, NULL, "source and target are the same file, \"%s\"", s->database);
     }
     if (strcmp(s->url, d->url) == 0 && !t->target_schema[0]) {
@@ -347,8 +345,7 @@ check(const Gw__Task *t, struct gw_err *err)
 }
 
 int
-gw_config_parse(const char *name, const char *text, size_t len, struct gw_arena *a, Gw__Task **ret,
-                struct gw_err *err)
+gw_config_parse(const char *name, const char *text, size_t len, struct gw_arena *a, Gw__Task **ret, struct gw_err *err)
 {
     json_t *root = gw_json_parse(name, text, len, err);
     if (!root) {

@@ -13,7 +13,7 @@
 
 int gw_config_load(const char *path, struct gw_arena *a, Gw__Task **ret, struct gw_err *err);
 // `name` stands for the file in messages.
-int gw_config_parse(const char *name, const char *text, size_t len, struct gw_arena *a, Gw__Task **ret,
-                    struct gw_err *err);
+int
+gw_config_parse(const char *name, const char *text, size_t len, struct gw_arena *a, Gw__Task **ret, struct gw_err *err);
 
 #endif

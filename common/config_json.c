@@ -147,8 +147,8 @@ gw_json_nearest(const char *word, const struct gw_key *keys, size_t n)
 }
 
 int
-gw_json_object(json_t *object, const struct gw_key *keys, size_t n, void *ctx,
-               const struct gw_json_path *at, struct gw_err *err)
+gw_json_object(json_t *object, const struct gw_key *keys, size_t n, void *ctx, const struct gw_json_path *at,
+               struct gw_err *err)
 {
     if (!json_is_object(object)) {
         return gw_json_error(at, err, "an object is needed here");
@@ -204,8 +204,7 @@ gw_json_bool(json_t *v, bool *ret, const struct gw_json_path *at, struct gw_err 
 }
 
 int
-gw_json_int(json_t *v, long long min, long long max, long long *ret, const struct gw_json_path *at,
-            struct gw_err *err)
+gw_json_int(json_t *v, long long min, long long max, long long *ret, const struct gw_json_path *at, struct gw_err *err)
 {
     long long n = json_is_integer(v) ? json_integer_value(v) : 0;
     const char *s = json_string_value(v);
@@ -239,8 +238,7 @@ real_text(struct gw_arena *a, double v)
 }
 
 int
-gw_json_string(json_t *v, struct gw_arena *a, char **ret, const struct gw_json_path *at,
-               struct gw_err *err)
+gw_json_string(json_t *v, struct gw_arena *a, char **ret, const struct gw_json_path *at, struct gw_err *err)
 {
     if (json_is_integer(v)) {
         *ret = gw_arena_printf(a, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
@@ -258,8 +256,7 @@ gw_json_string(json_t *v, struct gw_arena *a, char **ret, const struct gw_json_p
 }
 
 int
-gw_json_enum(json_t *v, const char *const *names, int *ret, const struct gw_json_path *at,
-             struct gw_err *err)
+gw_json_enum(json_t *v, const char *const *names, int *ret, const struct gw_json_path *at, struct gw_err *err)
 {
     const char *s = json_string_value(v);
     char all[400] = "";

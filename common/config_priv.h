@@ -8,7 +8,7 @@
 struct gw_config {
     struct gw_arena *a;
     Gw__Task *task;
-    bool lob_limited;      // LimitedSizeLobMode was asked for in the file
+    bool lob_limited; // LimitedSizeLobMode was asked for in the file
     bool lob_full;
     long long lob_max_kb;
 };

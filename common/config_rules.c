@@ -19,8 +19,8 @@ struct rule {
     Gw__TableSettingsRule *settings;
 };
 
-static const char *const rule_types[] = {"selection", "table-settings", "transformation", "object-mapping",
-                                         "validation", NULL};
+static const char *const rule_types[] = {"selection",      "table-settings", "transformation",
+                                         "object-mapping", "validation",     NULL};
 enum { SELECTION, TABLE_SETTINGS };
 
 // ---- setters -----------------------------------------------------------------------------------
@@ -81,8 +81,8 @@ locator(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path 
 
 // ---- parallel-load -----------------------------------------------------------------------------
 
-static const char *const parallel_types[] = {"auto",           "none", "partitions-auto", "subpartitions-auto",
-                                             "partitions-list", "ranges", NULL};
+static const char *const parallel_types[] = {
+    "auto", "none", "partitions-auto", "subpartitions-auto", "partitions-list", "ranges", NULL};
 
 static int
 each_text(struct rule *x, json_t *v, char ***ret, size_t *n, const struct gw_json_path *at, struct gw_err *err)
@@ -159,8 +159,7 @@ boundaries(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_pa
 }
 
 static int
-number_of_partitions(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-                     struct gw_err *err)
+number_of_partitions(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     struct rule *x = ctx;
     long long n;
@@ -200,8 +199,8 @@ check_parallel(const Gw__TableSettingsRule *s, const struct gw_json_path *at, st
     }
     for (size_t i = 0; i < s->n_boundaries; i++) {
         if (s->boundaries[i]->n_values != s->n_columns) {
-            return gw_json_error(at, err, "boundary %zu has %zu values for %zu columns", i,
-                                 s->boundaries[i]->n_values, s->n_columns);
+            return gw_json_error(at, err, "boundary %zu has %zu values for %zu columns", i, s->boundaries[i]->n_values,
+                                 s->n_columns);
         }
     }
     return GW_OK;
@@ -263,11 +262,11 @@ lob(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
 
 // ---- one rule ----------------------------------------------------------------------------------
 
-#define COMMON_KEYS                                                                                \
-    {"rule-type", ignore, 0, 0, 0, NULL, true}, {"rule-id", ignore, 0, 0, 0, NULL, true},          \
-        {"rule-name", text, offsetof(struct rule, name), 0, 0, NULL, false},                       \
-    {                                                                                              \
-        "object-locator", locator, 0, 0, 0, NULL, true                                             \
+#define COMMON_KEYS                                                                                                    \
+    {"rule-type", ignore, 0, 0, 0, NULL, true}, {"rule-id", ignore, 0, 0, 0, NULL, true},                              \
+        {"rule-name", text, offsetof(struct rule, name), 0, 0, NULL, false},                                           \
+    {                                                                                                                  \
+        "object-locator", locator, 0, 0, 0, NULL, true                                                                 \
     }
 
 static const struct gw_key selection_keys[] = {
@@ -407,8 +406,10 @@ check_rules(const Gw__Task *t, const struct gw_json_path *at, struct gw_err *err
             const Gw__SelectionRule *b = t->selection[j];
             bool opposed = (a->action == GW__RULE_ACTION__EXCLUDE) != (b->action == GW__RULE_ACTION__EXCLUDE);
             if (opposed && same_object(a, b)) {
-                return gw_json_error(at, err, "rules %s and %s contradict each other: one includes and one excludes"
-                                     " \"%s.%s\"", b->id, a->id, a->schema, a->table);
+                return gw_json_error(at, err,
+                                     "rules %s and %s contradict each other: one includes and one excludes"
+                                     " \"%s.%s\"",
+                                     b->id, a->id, a->schema, a->table);
             }
         }
     }

@@ -14,8 +14,8 @@ member(void *base, const struct gw_key *k)
 
 // Which message of the task a group's offsets are in; the first table entry of each group names it.
 static int
-set_u32(struct gw_config *c, void *base, const struct gw_key *k, json_t *v,
-        const struct gw_json_path *at, struct gw_err *err)
+set_u32(struct gw_config *c, void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
+        struct gw_err *err)
 {
     (void)c;
     long long n;
@@ -27,8 +27,7 @@ set_u32(struct gw_config *c, void *base, const struct gw_key *k, json_t *v,
 }
 
 static int
-set_flag(void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-         struct gw_err *err)
+set_flag(void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     bool b;
     int r = gw_json_bool(v, &b, at, err);
@@ -39,8 +38,7 @@ set_flag(void *base, const struct gw_key *k, json_t *v, const struct gw_json_pat
 }
 
 static int
-set_choice(void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-           struct gw_err *err)
+set_choice(void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     int choice;
     int r = gw_json_enum(v, k->names, &choice, at, err);
@@ -51,13 +49,12 @@ set_choice(void *base, const struct gw_key *k, json_t *v, const struct gw_json_p
     return r;
 }
 
-#define SETTER(name, base_expr, call)                                                              \
-    static int name(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,   \
-                    struct gw_err *err)                                                            \
-    {                                                                                              \
-        struct gw_config *c = ctx;                                                                 \
-        void *base = (base_expr);                                                                  \
-        return call;                                                                               \
+#define SETTER(name, base_expr, call)                                                                                  \
+    static int name(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)   \
+    {                                                                                                                  \
+        struct gw_config *c = ctx;                                                                                     \
+        void *base = (base_expr);                                                                                      \
+        return call;                                                                                                   \
     }
 SETTER(load_u32, c->task->load, set_u32(c, base, k, v, at, err))
 SETTER(load_choice, c->task->load, set_choice(base, k, v, at, err))
@@ -113,8 +110,7 @@ unneeded(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path
 }
 
 static int
-target_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-              struct gw_err *err)
+target_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     struct gw_config *c = ctx;
@@ -122,8 +118,7 @@ target_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json
 }
 
 static int
-control_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-               struct gw_err *err)
+control_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     struct gw_config *c = ctx;
@@ -143,8 +138,7 @@ lob_full(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path
 }
 
 static int
-lob_limited(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-            struct gw_err *err)
+lob_limited(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     return gw_json_bool(v, &((struct gw_config *)ctx)->lob_limited, at, err);
@@ -158,10 +152,16 @@ lob_max(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path 
 
 // ---- tables ------------------------------------------------------------------------------------
 
-#define LOAD(m) offsetof(Gw__LoadSettings, m)
+#define LOAD(m)   offsetof(Gw__LoadSettings, m)
 #define ERRORS(m) offsetof(Gw__ErrorSettings, m)
-#define LATER(k) {k, later, 0, 0, 0, NULL, false}
-#define UNNEEDED(k) {k, unneeded, 0, 0, 0, NULL, false}
+#define LATER(k)                                                                                                       \
+    {                                                                                                                  \
+        k, later, 0, 0, 0, NULL, false                                                                                 \
+    }
+#define UNNEEDED(k)                                                                                                    \
+    {                                                                                                                  \
+        k, unneeded, 0, 0, 0, NULL, false                                                                              \
+    }
 
 static const char *const prep_names[] = {"DO_NOTHING", "DROP_AND_CREATE", "TRUNCATE_BEFORE_LOAD", NULL};
 static const char *const policy_names[] = {"IGNORE_RECORD", "LOG_ERROR", "SUSPEND_TABLE", "STOP_TASK", NULL};
@@ -223,22 +223,23 @@ static const struct gw_key error_behavior[] = {
 
 static const struct gw_key control_tables[] = {
     {"ControlSchema", control_schema, 0, 0, 0, NULL, false},
-    UNNEEDED("HistoryTimeslotInMinutes"), UNNEEDED("HistoryTimeslotInMinutesEnabled"),
-    LATER("HistoryTableEnabled"), UNNEEDED("SuspendedTablesTableEnabled"),
-    UNNEEDED("StatusTableEnabled"), UNNEEDED("FullLoadExceptionTableEnabled"),
+    UNNEEDED("HistoryTimeslotInMinutes"),
+    UNNEEDED("HistoryTimeslotInMinutesEnabled"),
+    LATER("HistoryTableEnabled"),
+    UNNEEDED("SuspendedTablesTableEnabled"),
+    UNNEEDED("StatusTableEnabled"),
+    UNNEEDED("FullLoadExceptionTableEnabled"),
 };
 
 static int
-set_target_metadata(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-                    struct gw_err *err)
+set_target_metadata(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     return gw_json_object(v, target_metadata, sizeof target_metadata / sizeof *target_metadata, ctx, at, err);
 }
 
 static int
-set_full_load(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at,
-              struct gw_err *err)
+set_full_load(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
     return gw_json_object(v, full_load, sizeof full_load / sizeof *full_load, ctx, at, err);

@@ -83,8 +83,8 @@ gw_copy_split(const char *row, size_t len, struct gw_copy_field *fields, size_t 
         const char *stop = tab ? tab : end;
         if (n < max) {
             size_t flen = (size_t)(stop - at);
-            fields[n] = (struct gw_copy_field){
-                .at = at, .len = flen, .null = flen == 2 && at[0] == '\\' && at[1] == 'N'};
+            fields[n] =
+                (struct gw_copy_field){.at = at, .len = flen, .null = flen == 2 && at[0] == '\\' && at[1] == 'N'};
         }
         n++;
         if (!tab) {
@@ -97,8 +97,8 @@ gw_copy_split(const char *row, size_t len, struct gw_copy_field *fields, size_t 
 void
 gw_copy_unescape(struct gw_buf *out, const char *field, size_t len)
 {
-    static const char byte_of[256] = {['b'] = '\b', ['f'] = '\f', ['n'] = '\n',
-                                      ['r'] = '\r', ['t'] = '\t', ['v'] = '\v'};
+    static const char byte_of[256] = {
+        ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t', ['v'] = '\v'};
     char *to = gw_buf_room(out, len);
     if (!to) {
         return;

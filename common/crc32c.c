@@ -36,10 +36,9 @@ gw_crc32c_portable(const void *data, size_t len)
     const unsigned char *p = data;
     uint32_t c = ~0u;
     for (; len >= 8; len -= 8, p += 8) {
-        uint32_t lo = c ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
-                           (uint32_t)p[3] << 24);
-        c = table[7][lo & 0xff] ^ table[6][lo >> 8 & 0xff] ^ table[5][lo >> 16 & 0xff] ^
-            table[4][lo >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
+        uint32_t lo = c ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        c = table[7][lo & 0xff] ^ table[6][lo >> 8 & 0xff] ^ table[5][lo >> 16 & 0xff] ^ table[4][lo >> 24] ^
+            table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
     }
     while (len--) {
         c = (c >> 8) ^ table[0][(c ^ *p++) & 0xff];
@@ -86,8 +85,7 @@ uint32_t
 gw_crc32c(const void *data, size_t len)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("sse4.2") ? crc_hardware(data, len)
-                                            : gw_crc32c_portable(data, len);
+    return __builtin_cpu_supports("sse4.2") ? crc_hardware(data, len) : gw_crc32c_portable(data, len);
 #elif defined(__ARM_FEATURE_CRC32)
     return crc_hardware(data, len);
 #else

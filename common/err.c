@@ -83,8 +83,8 @@ gw_err_errno(struct gw_err *err, int errnum, const char *fmt, ...)
     char text[128];
     // GNU strerror_r: may return a static string instead of filling text.
     const char *why = strerror_r(errnum, text, sizeof text);
-    bool final = errnum == ENOENT || errnum == EACCES || errnum == EPERM || errnum == ENOTDIR ||
-                 errnum == EISDIR || errnum == EINVAL || errnum == ENAMETOOLONG || errnum == EROFS;
+    bool final = errnum == ENOENT || errnum == EACCES || errnum == EPERM || errnum == ENOTDIR || errnum == EISDIR ||
+                 errnum == EINVAL || errnum == ENAMETOOLONG || errnum == EROFS;
     char code[16];
     snprintf(code, sizeof code, "%s", strerrorname_np(errnum) ? strerrorname_np(errnum) : "");
     return gw_err_set(err, final ? GW_CONFIG : GW_RETRY, code, "%s: %s", what, why);
@@ -94,9 +94,8 @@ const char *
 gw_class_name(enum gw_class cls)
 {
     static const char *const names[] = {
-        [GW_OK] = "ok",         [GW_AGAIN] = "again",   [GW_END] = "end",
-        [GW_RETRY] = "retry",   [GW_DATA] = "data",     [GW_CONFIG] = "config",
-        [GW_FENCED] = "fenced", [GW_BUG] = "bug",
+        [GW_OK] = "ok",     [GW_AGAIN] = "again",   [GW_END] = "end",       [GW_RETRY] = "retry",
+        [GW_DATA] = "data", [GW_CONFIG] = "config", [GW_FENCED] = "fenced", [GW_BUG] = "bug",
     };
     return (unsigned)cls < sizeof names / sizeof *names ? names[cls] : "unknown";
 }

@@ -23,7 +23,7 @@ enum gw_class {
 
 struct gw_err {
     enum gw_class cls;
-    char code[16];     // SQLSTATE, server errno, or errno name; "" if none
+    char code[16]; // SQLSTATE, server errno, or errno name; "" if none
     char message[1024];
     char detail[1024]; // the server's own detail or context
     char hint[512];    // what to do
@@ -39,8 +39,7 @@ void gw_err_hint(struct gw_err *err, const char *fmt, ...) __attribute__((format
 void gw_err_clear(struct gw_err *err);
 
 // From errno: ENOENT, EACCES … are CONFIG, the rest RETRY. The message is "<what>: <strerror>".
-int gw_err_errno(struct gw_err *err, int errnum, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+int gw_err_errno(struct gw_err *err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 const char *gw_class_name(enum gw_class cls);
 

@@ -61,9 +61,9 @@ write_line(enum gw_log_level level, const char *text)
     int64_t now = gw_wall_us();
     time_t s = (time_t)(now / GW_S);
     gmtime_r(&s, &tm);
-    int n = snprintf(line, sizeof line - 1, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s %s %s",
-                     tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                     (int)(now % GW_S / GW_MS), level_names[level], state.who, text);
+    int n = snprintf(line, sizeof line - 1, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ %s %s %s", tm.tm_year + 1900,
+                     tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(now % GW_S / GW_MS),
+                     level_names[level], state.who, text);
     size_t len = n < 0 ? 0 : (size_t)n < sizeof line - 2 ? (size_t)n : sizeof line - 2;
     for (size_t i = 0; i < len; i++) {
         // A line is a line: server messages bring their own newlines.
@@ -103,7 +103,7 @@ gw_log_err(enum gw_log_level level, const struct gw_err *err, const char *fmt, .
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    gw_log(level, "%s: %s%s%s%s class=%s%s%s%s%s", what, err->message, err->code[0] ? " [" : "",
-           err->code, err->code[0] ? "]" : "", gw_class_name(err->cls),
-           err->detail[0] ? " detail=" : "", err->detail, err->hint[0] ? " hint=" : "", err->hint);
+    gw_log(level, "%s: %s%s%s%s class=%s%s%s%s%s", what, err->message, err->code[0] ? " [" : "", err->code,
+           err->code[0] ? "]" : "", gw_class_name(err->cls), err->detail[0] ? " detail=" : "", err->detail,
+           err->hint[0] ? " hint=" : "", err->hint);
 }

@@ -20,7 +20,7 @@ void gw_log_err(enum gw_log_level level, const struct gw_err *err, const char *f
     __attribute__((format(printf, 3, 4)));
 
 #define gw_debug(...) gw_log(GW_LOG_DEBUG, __VA_ARGS__)
-#define gw_info(...) gw_log(GW_LOG_INFO, __VA_ARGS__)
-#define gw_warn(...) gw_log(GW_LOG_WARN, __VA_ARGS__)
+#define gw_info(...)  gw_log(GW_LOG_INFO, __VA_ARGS__)
+#define gw_warn(...)  gw_log(GW_LOG_WARN, __VA_ARGS__)
 
 #endif

@@ -146,15 +146,15 @@ gw_mapping_unmatched(const Gw__Task *task, Gw__Catalog *cat, struct gw_arena *a)
             continue;
         }
         // `_` is part of so many names that a pattern without `%` is taken for one.
-        bool named = r->action != GW__RULE_ACTION__EXCLUDE &&
-                     (r->action == GW__RULE_ACTION__EXPLICIT || !strchr(r->table, '%'));
+        bool named =
+            r->action != GW__RULE_ACTION__EXCLUDE && (r->action == GW__RULE_ACTION__EXPLICIT || !strchr(r->table, '%'));
         Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
         f->severity = named ? GW__SEVERITY__SEVERITY_ERROR : GW__SEVERITY__SEVERITY_WARNING;
         f->object = gw_arena_printf(a, "rule %s", r->id);
         f->message = named ? gw_arena_printf(a, "table \"%s.%s\" of selection rule %s (\"%s\") is not on the source",
                                              r->schema, r->table, r->id, r->name)
-                           : gw_arena_printf(a, "selection rule %s (\"%s\") matches no table: \"%s.%s\"", r->id, r->name,
-                                             r->schema, r->table);
+                           : gw_arena_printf(a, "selection rule %s (\"%s\") matches no table: \"%s.%s\"", r->id,
+                                             r->name, r->schema, r->table);
         f->action = gw_arena_strdup(a, named ? "correct the name (names are case-sensitive), grant the privilege to"
                                                " see it, or take the rule out"
                                              : "the rule has no effect");

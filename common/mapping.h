@@ -21,8 +21,7 @@ bool gw_mapping_selected(const Gw__Task *task, const char *schema, const char *t
                          int32_t *load_order);
 
 // The table-settings rule for a source table, or NULL; of several the most specific (documented in the .c).
-const Gw__TableSettingsRule *gw_mapping_table_settings(const Gw__Task *task, const char *schema,
-                                                       const char *table);
+const Gw__TableSettingsRule *gw_mapping_table_settings(const Gw__Task *task, const char *schema, const char *table);
 
 // Appends a finding to `cat` (all tables of the source, before selection) for each rule that matches nothing:
 // ERROR without a table for an include rule without wildcards (a missing table), WARNING for the others.

@@ -315,8 +315,7 @@ note_cancel(struct gw_worker *w, const Gw__Cancel *k)
     struct gw_arena a;
     gw_arena_init(&a);
     for (size_t i = 0; k->job && i < w->queued; i++) {
-        const Gw__Control *m =
-            gw_control_unpack(&a, zmq_msg_data(&w->queue[i]), zmq_msg_size(&w->queue[i]));
+        const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(&w->queue[i]), zmq_msg_size(&w->queue[i]));
         if (m && m->body_case == GW__CONTROL__BODY_COMMAND && m->command->job == k->job) {
             zmq_msg_close(&w->queue[i]);
             memmove(&w->queue[i], &w->queue[i + 1], (--w->queued - i) * sizeof *w->queue);
@@ -392,8 +391,7 @@ gw_worker_take_cancelled_stream(struct gw_worker *w, uint64_t *stream, uint64_t 
 }
 
 int
-gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadline_us, bool waiting,
-               struct gw_err *err)
+gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadline_us, bool waiting, struct gw_err *err)
 {
     enum { ITEMS_MAX = 256 };
     zmq_pollitem_t all[ITEMS_MAX + 1];
@@ -460,8 +458,7 @@ gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret
             gw_arena_reset(&w->command_arena);
             zmq_msg_t msg = w->queue[0];
             memmove(&w->queue[0], &w->queue[1], --w->queued * sizeof *w->queue);
-            const Gw__Control *m =
-                gw_control_unpack(&w->command_arena, zmq_msg_data(&msg), zmq_msg_size(&msg));
+            const Gw__Control *m = gw_control_unpack(&w->command_arena, zmq_msg_data(&msg), zmq_msg_size(&msg));
             zmq_msg_close(&msg);
             gw_assert(m);
             if (m->body_case == GW__CONTROL__BODY_WELCOME) {
@@ -522,8 +519,7 @@ gw_worker_reply(struct gw_worker *w, Gw__Reply *reply, const struct gw_err *err)
 }
 
 void
-gw_worker_stream_failed(struct gw_worker *w, uint64_t stream, uint64_t epoch,
-                        const struct gw_err *err)
+gw_worker_stream_failed(struct gw_worker *w, uint64_t stream, uint64_t epoch, const struct gw_err *err)
 {
     Gw__Failure f;
     gw_failure_from_err(&f, err);
@@ -571,8 +567,8 @@ bind_data(struct gw_worker *w, struct gw_err *err)
     const char *slash = strrchr(w->coordinator, '/');
     if (strncmp(w->coordinator, "ipc://", 6) == 0) {
         // The pid keeps a successor off the socket of one that is not quite dead.
-        snprintf(bind, sizeof bind, "%.*s/%s.%d", (int)(slash - w->coordinator), w->coordinator,
-                 w->name, (int)getpid());
+        snprintf(bind, sizeof bind, "%.*s/%s.%d", (int)(slash - w->coordinator), w->coordinator, w->name,
+                 (int)getpid());
     } else {
         snprintf(bind, sizeof bind, "tcp://127.0.0.1:*");
     }
@@ -604,8 +600,7 @@ parse_options(struct gw_worker *w, int argc, char **argv, const char **log_path)
         return 2;
     }
     if (!endpoint_allowed(w->coordinator)) {
-        fprintf(stderr,
-                "godwit-%s: plain TCP is for this host only: \"%s\" is not ipc:// and not loopback\n",
+        fprintf(stderr, "godwit-%s: plain TCP is for this host only: \"%s\" is not ipc:// and not loopback\n",
                 w->stage->name, w->coordinator);
         return 2;
     }
@@ -665,7 +660,7 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     mallopt(M_ARENA_MAX, 2);
     // Waking up must not throw the database server off its core for each packet: it fills the socket meanwhile.
     (void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0}); // without it, only slower
-    umask(077); // socket files and logs are for the owner only
+    umask(077);                                                         // socket files and logs are for the owner only
     signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);

@@ -40,14 +40,13 @@ const Gw__Task *gw_worker_task(const struct gw_worker *w);
 uint64_t gw_worker_task_tag(const struct gw_worker *w);
 
 // The next command, in the worker's arena until the next call. GW_AGAIN at the deadline, GW_END when told to stop.
-int gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret,
-                   struct gw_err *err);
+int gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret, struct gw_err *err);
 // Waits for items (ZeroMQ poll items) or a deadline while a job is in hand. GW_OK: look at revents;
 // GW_AGAIN: the deadline passed; GW_FENCED: the job is no longer ours, give it up. Commands that arrive
 // meanwhile wait for gw_worker_next. `waiting`: what is waited for is data (shown to the coordinator, which
 // ends a stream whose both ends wait).
-int gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadline_us,
-                   bool waiting, struct gw_err *err);
+int gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadline_us, bool waiting,
+                   struct gw_err *err);
 // Whether the coordinator has taken the current job back. Looks, does not wait.
 bool gw_worker_cancelled(struct gw_worker *w);
 // Streams that the coordinator has cancelled; for stages that carry many at a time. False if none is left.
@@ -57,8 +56,7 @@ void gw_worker_progress(struct gw_worker *w, uint64_t rows, uint64_t bytes);
 void gw_worker_ready(struct gw_worker *w, uint64_t job, uint64_t epoch);
 // Ends the job: with a body, or with a failure (err->cls != GW_OK).
 void gw_worker_reply(struct gw_worker *w, Gw__Reply *reply, const struct gw_err *err);
-void gw_worker_stream_failed(struct gw_worker *w, uint64_t stream, uint64_t epoch,
-                             const struct gw_err *err);
+void gw_worker_stream_failed(struct gw_worker *w, uint64_t stream, uint64_t epoch, const struct gw_err *err);
 
 // Packs / unpacks one Control message; unpacked into the arena.
 int gw_control_send(void *socket, const Gw__Control *c, struct gw_err *err);
@@ -69,6 +67,6 @@ void gw_uuid(char out[37]);
 
 // Failure codes of godwit's own, which the coordinator acts on.
 #define GW_CODE_NO_SNAPSHOT "GW001" // the reader has lost its snapshot; another one may still have it
-#define GW_CODE_LOST "GW002"        // the worker is gone
+#define GW_CODE_LOST        "GW002" // the worker is gone
 
 #endif

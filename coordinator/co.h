@@ -38,23 +38,22 @@ struct worker {
     uint8_t identity[GW_IDENTITY_MAX];
     size_t identity_len;
     int64_t heard_us;
-    uint64_t job;          // in hand, 0 = idle
-    uint64_t foreign_job;  // still in hand from an earlier coordinator
-    bool reserved;         // a capture that waits for its apply to be ready
-    uint64_t rows, bytes;  // of that job, from the heartbeat
-    int64_t moved_us;      // when rows or bytes last changed
-    int64_t sent_us;       // when the job was given
+    uint64_t job;         // in hand, 0 = idle
+    uint64_t foreign_job; // still in hand from an earlier coordinator
+    bool reserved;        // a capture that waits for its apply to be ready
+    uint64_t rows, bytes; // of that job, from the heartbeat
+    int64_t moved_us;     // when rows or bytes last changed
+    int64_t sent_us;      // when the job was given
     bool waiting;
-    char *token, *handle;  // capture: the open snapshot
-    bool opening;          // its job is to open a new snapshot that others may join
-    uint32_t failures;     // to open one, in a row
+    char *token, *handle; // capture: the open snapshot
+    bool opening;         // its job is to open a new snapshot that others may join
+    uint32_t failures;    // to open one, in a row
     int64_t retry_us;
     char doing[160];
 };
 
 // Called once for every job: reply->failure NULL means done; a lost worker is a failure with GW_CODE_LOST.
-typedef void job_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
-                      struct gw_err *failure);
+typedef void job_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *failure);
 struct job {
     uint64_t id;
     struct worker *worker;
@@ -64,14 +63,14 @@ struct job {
 
 // ---- tables ----------------------------------------------------------------------------------------
 enum table_state {
-    T_UNPLANNED,  // needs chunks
-    T_RESTART,    // needs new chunks, under a new generation
-    T_REPLACE,    // has them; to be written to the target
-    T_PLANNED,    // to be prepared
+    T_UNPLANNED, // needs chunks
+    T_RESTART,   // needs new chunks, under a new generation
+    T_REPLACE,   // has them; to be written to the target
+    T_PLANNED,   // to be prepared
     T_LOADING,
     T_MARK_LOADED,
     T_SEQUENCES_READ,
-    T_STEPS,      // to ask the target for its finish steps
+    T_STEPS, // to ask the target for its finish steps
     T_KEYS,
     T_CONSTRAINTS,
     T_SEQUENCES,
@@ -128,13 +127,48 @@ struct flight {
 
 // ---- the task --------------------------------------------------------------------------------------
 enum phase {
-    P_START, P_STATE, P_CLEAR, P_INSPECT, P_MAP, P_PREFLIGHT, P_PLAN, P_REGISTER,
-    P_VERIFY, P_LOAD, P_CONSTRAINTS, P_SEQUENCES, P_COMPLETE, P_DROP, P_STOPPING, P_ENDED, PHASES,
+    P_START,
+    P_STATE,
+    P_CLEAR,
+    P_INSPECT,
+    P_MAP,
+    P_PREFLIGHT,
+    P_PLAN,
+    P_REGISTER,
+    P_VERIFY,
+    P_LOAD,
+    P_CONSTRAINTS,
+    P_SEQUENCES,
+    P_COMPLETE,
+    P_DROP,
+    P_STOPPING,
+    P_ENDED,
+    PHASES,
 };
 enum event {
-    EV_WORKERS, EV_NEW, EV_RESUME, EV_FINISHED_BEFORE, EV_FRESH, EV_CLEARED, EV_INSPECTED, EV_MAPPED,
-    EV_SOUND, EV_CHECKED, EV_PLANNED, EV_REGISTERED, EV_VERIFIED, EV_OTHER_PLAN, EV_KEYS_DONE, EV_CONSTRAINTS_DONE, EV_SEQUENCES_DONE,
-    EV_COMPLETED, EV_DROP, EV_DROPPED, EV_STOP, EV_QUIET, EVENTS,
+    EV_WORKERS,
+    EV_NEW,
+    EV_RESUME,
+    EV_FINISHED_BEFORE,
+    EV_FRESH,
+    EV_CLEARED,
+    EV_INSPECTED,
+    EV_MAPPED,
+    EV_SOUND,
+    EV_CHECKED,
+    EV_PLANNED,
+    EV_REGISTERED,
+    EV_VERIFIED,
+    EV_OTHER_PLAN,
+    EV_KEYS_DONE,
+    EV_CONSTRAINTS_DONE,
+    EV_SEQUENCES_DONE,
+    EV_COMPLETED,
+    EV_DROP,
+    EV_DROPPED,
+    EV_STOP,
+    EV_QUIET,
+    EVENTS,
 };
 enum mode { MODE_RUN, MODE_CHECK, MODE_DROP };
 
@@ -176,7 +210,7 @@ struct co {
     bool preparing; // DDL of tables, one at a time
     struct flight flights[FLIGHTS_MAX];
     size_t flights_n; // in use
-    char *token; // the snapshot that new readers join
+    char *token;      // the snapshot that new readers join
     bool shared;
 
     Gw__Catalog *findings;
@@ -192,15 +226,15 @@ void co_tick(struct co *co);
 void co_fail(struct co *co, uint32_t exit_code, const struct gw_err *err);
 const char *co_phase_name(enum phase p);
 bool co_running(const struct co *co); // new work may be given out
-void co_print_fsm(void); // the table, as a graph for dot(1)
+void co_print_fsm(void);              // the table, as a graph for dot(1)
 
 // workers.c
 bool co_is_idle(const struct worker *w);
 struct worker *co_idle(struct co *co, Gw__Stage stage);
 size_t co_alive(const struct co *co, Gw__Stage stage);
 // Sends a command to an idle worker; cmd->job is filled in. Returns the job's number.
-uint64_t co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx,
-                 const char *doing, ...) __attribute__((format(printf, 6, 7)));
+uint64_t co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx, const char *doing, ...)
+    __attribute__((format(printf, 6, 7)));
 void co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64_t epoch);
 void co_receive(struct co *co);
 void co_tell_asker(struct co *co);

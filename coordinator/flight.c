@@ -40,8 +40,7 @@ refused_rows(struct co *co, struct table *t)
 {
     const Gw__ErrorSettings *e = co->task->errors;
     if (e->data_escalation_count && t->refused > e->data_escalation_count &&
-        e->data_escalation != GW__ERROR_POLICY__LOG_ERROR &&
-        e->data_escalation != GW__ERROR_POLICY__IGNORE_RECORD) {
+        e->data_escalation != GW__ERROR_POLICY__LOG_ERROR && e->data_escalation != GW__ERROR_POLICY__IGNORE_RECORD) {
         struct gw_err err = {0};
         gw_err_set(&err, GW_DATA, NULL, "%" PRIu64 " rows were refused, more than DataErrorEscalationCount %u",
                    t->refused, e->data_escalation_count);
@@ -78,8 +77,8 @@ chunk_durable(struct co *co, struct flight *f, const Gw__Chunk *c)
     co->load_to_us = gw_wall_us();
     gw_info("chunk durable table=\"%s.%s\" chunk=%u epoch=%" PRIu64 " rows=%" PRIu64 " refused=%" PRIu64
             " bytes=%" PRIu64,
-            t->plan->source->source_schema, t->plan->source->source_name, f->chunk, c->epoch,
-            c->rows_written, c->rows_refused, c->bytes);
+            t->plan->source->source_schema, t->plan->source->source_name, f->chunk, c->epoch, c->rows_written,
+            c->rows_refused, c->bytes);
     refused_rows(co, t);
 }
 
@@ -275,8 +274,8 @@ check_stalls(struct co *co)
         if (!f->used || f->failed || f->durable || !f->apply_job || !f->apply->waiting) {
             continue;
         }
-        bool sender_idle = f->capture_done || (f->capture_job && f->capture->waiting &&
-                                               now - f->capture->moved_us > stall_us);
+        bool sender_idle =
+            f->capture_done || (f->capture_job && f->capture->waiting && now - f->capture->moved_us > stall_us);
         if (sender_idle && now - f->apply->moved_us > stall_us) {
             struct gw_err e = {0};
             gw_err_set(&e, GW_RETRY, NULL, "stream %" PRIu64 " stands still", f->stream);
@@ -429,8 +428,8 @@ take_off(struct co *co, struct table *t, uint32_t chunk, struct worker *apply, s
     if (!co->load_from_us) {
         co->load_from_us = gw_wall_us();
     }
-    f->apply_job = co_send(co, apply, &cmd, apply_done, f, "loads %s.%s chunk %u",
-                           t->plan->source->source_schema, t->plan->source->source_name, chunk);
+    f->apply_job = co_send(co, apply, &cmd, apply_done, f, "loads %s.%s chunk %u", t->plan->source->source_schema,
+                           t->plan->source->source_name, chunk);
 }
 
 void
@@ -447,8 +446,7 @@ co_flights_tick(struct co *co)
         int64_t now = gw_now_us();
         for (size_t i = 0; i < co->tables_n; i++) {
             struct table *t = &co->tables[i];
-            if (t->state == T_LOADING && (!best || better(t, best)) && open_chunk(t, now) >= 0 &&
-                pick_capture(co, t)) {
+            if (t->state == T_LOADING && (!best || better(t, best)) && open_chunk(t, now) >= 0 && pick_capture(co, t)) {
                 best = t;
             }
         }

@@ -13,12 +13,22 @@
 #include "coordinator/co.h"
 
 static const char *const phase_names[PHASES] = {
-    [P_START] = "starting",        [P_STATE] = "reading state",     [P_CLEAR] = "clearing",
-    [P_INSPECT] = "describing",    [P_MAP] = "mapping",             [P_PREFLIGHT] = "checking",
-    [P_PLAN] = "planning",         [P_REGISTER] = "registering",    [P_VERIFY] = "verifying",
+    [P_START] = "starting",
+    [P_STATE] = "reading state",
+    [P_CLEAR] = "clearing",
+    [P_INSPECT] = "describing",
+    [P_MAP] = "mapping",
+    [P_PREFLIGHT] = "checking",
+    [P_PLAN] = "planning",
+    [P_REGISTER] = "registering",
+    [P_VERIFY] = "verifying",
     [P_LOAD] = "loading",
-    [P_CONSTRAINTS] = "constraints", [P_SEQUENCES] = "sequences",   [P_COMPLETE] = "completing",
-    [P_DROP] = "dropping",         [P_STOPPING] = "stopping",       [P_ENDED] = "ended",
+    [P_CONSTRAINTS] = "constraints",
+    [P_SEQUENCES] = "sequences",
+    [P_COMPLETE] = "completing",
+    [P_DROP] = "dropping",
+    [P_STOPPING] = "stopping",
+    [P_ENDED] = "ended",
 };
 
 static const char *const event_names[EVENTS] = {
@@ -86,8 +96,8 @@ co_print_fsm(void)
 {
     printf("digraph task {\n");
     for (size_t i = 0; i < sizeof transitions / sizeof *transitions; i++) {
-        printf("  \"%s\" -> \"%s\" [label=\"%s\"];\n", phase_names[transitions[i].from],
-               phase_names[transitions[i].to], event_names[transitions[i].on]);
+        printf("  \"%s\" -> \"%s\" [label=\"%s\"];\n", phase_names[transitions[i].from], phase_names[transitions[i].to],
+               event_names[transitions[i].on]);
     }
     printf("  // %s: from any phase but the last\n", event_names[EV_STOP]);
     printf("}\n");
@@ -135,8 +145,7 @@ co_event(struct co *co, enum event ev)
         }
     }
     struct gw_err e = {0};
-    gw_err_set(&e, GW_BUG, NULL, "event \"%s\" cannot come in phase \"%s\"", event_names[ev],
-               phase_names[co->phase]);
+    gw_err_set(&e, GW_BUG, NULL, "event \"%s\" cannot come in phase \"%s\"", event_names[ev], phase_names[co->phase]);
     co_fail(co, 1, &e);
 }
 
@@ -646,12 +655,10 @@ void
 co_tick(struct co *co)
 {
     static void (*const ticks[PHASES])(struct co *) = {
-        [P_START] = tick_start,        [P_STATE] = tick_job,         [P_CLEAR] = tick_job,
-        [P_INSPECT] = tick_job,        [P_MAP] = tick_job,           [P_PREFLIGHT] = tick_job,
-        [P_PLAN] = tick_plan,          [P_REGISTER] = tick_job,      [P_VERIFY] = tick_job,
-        [P_LOAD] = tick_load,
-        [P_CONSTRAINTS] = tick_load,   [P_SEQUENCES] = tick_load,    [P_COMPLETE] = tick_job,
-        [P_DROP] = tick_job,           [P_STOPPING] = tick_stopping,
+        [P_START] = tick_start,  [P_STATE] = tick_job,     [P_CLEAR] = tick_job,         [P_INSPECT] = tick_job,
+        [P_MAP] = tick_job,      [P_PREFLIGHT] = tick_job, [P_PLAN] = tick_plan,         [P_REGISTER] = tick_job,
+        [P_VERIFY] = tick_job,   [P_LOAD] = tick_load,     [P_CONSTRAINTS] = tick_load,  [P_SEQUENCES] = tick_load,
+        [P_COMPLETE] = tick_job, [P_DROP] = tick_job,      [P_STOPPING] = tick_stopping,
     };
     co_check_leases(co);
     if (ticks[co->phase]) {

@@ -41,15 +41,19 @@ parse_options(struct co *co, struct options *o, int argc, char **argv)
 {
     enum { TASK = 1, STATE, LISTEN, MODE, FRESH, HOLD, LOG, STATES, VERSION };
     static const struct option options[] = {
-        {"task", required_argument, NULL, TASK},   {"state", required_argument, NULL, STATE},
-        {"listen", required_argument, NULL, LISTEN}, {"mode", required_argument, NULL, MODE},
-        {"fresh", no_argument, NULL, FRESH},       {"hold", no_argument, NULL, HOLD},
-        {"log", required_argument, NULL, LOG},     {"print-states", no_argument, NULL, STATES},
-        {"help", no_argument, NULL, 'h'},          {"version", no_argument, NULL, VERSION},
+        {"task", required_argument, NULL, TASK},
+        {"state", required_argument, NULL, STATE},
+        {"listen", required_argument, NULL, LISTEN},
+        {"mode", required_argument, NULL, MODE},
+        {"fresh", no_argument, NULL, FRESH},
+        {"hold", no_argument, NULL, HOLD},
+        {"log", required_argument, NULL, LOG},
+        {"print-states", no_argument, NULL, STATES},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, VERSION},
         {0},
     };
-    static const char *const modes[] = {
-        [MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
+    static const char *const modes[] = {[MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (c) {
         case TASK: o->task = optarg; break;
@@ -79,8 +83,10 @@ parse_options(struct co *co, struct options *o, int argc, char **argv)
         return 2;
     }
     if (strncmp(co->listen, "ipc://", 6) != 0 && strncmp(co->listen, "tcp://127.", 10) != 0) {
-        fprintf(stderr, "godwit-coordinator: plain TCP is for this host only: \"%s\" is not ipc:// and not"
-                        " loopback\n", co->listen);
+        fprintf(stderr,
+                "godwit-coordinator: plain TCP is for this host only: \"%s\" is not ipc:// and not"
+                " loopback\n",
+                co->listen);
         return 2;
     }
     return -1;
@@ -130,8 +136,7 @@ loop(struct co *co, int signals)
     bool told = false;
     uint64_t moves = co->moves - 1;
     for (;;) {
-        zmq_pollitem_t items[] = {{.socket = co->router, .events = ZMQ_POLLIN},
-                                  {.fd = signals, .events = ZMQ_POLLIN}};
+        zmq_pollitem_t items[] = {{.socket = co->router, .events = ZMQ_POLLIN}, {.fd = signals, .events = ZMQ_POLLIN}};
         // A state that has just been left may have been what another one waited for.
         if (zmq_poll(items, 2, co->moves != moves ? 0 : TICK_MS) < 0 && zmq_errno() != EINTR) {
             return;

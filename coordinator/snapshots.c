@@ -80,7 +80,8 @@ co_snapshots_tick(struct co *co)
     for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
         struct worker *w = &co->workers[i];
         bool stale = w->token && co->shared && (!co->token || strcmp(w->token, co->token) != 0);
-        if (!co_is_idle(w) || w->stage != GW__STAGE__STAGE_CAPTURE || (w->token && !stale) || w->retry_us > gw_now_us()) {
+        if (!co_is_idle(w) || w->stage != GW__STAGE__STAGE_CAPTURE || (w->token && !stale) ||
+            w->retry_us > gw_now_us()) {
             continue;
         }
         struct worker *h = holder(co, w);

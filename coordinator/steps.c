@@ -24,8 +24,7 @@ steps_listed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     t->steps_rt = gw_arena_calloc(&co->arena, t->steps->n_steps + 1, sizeof *t->steps_rt);
     for (size_t i = 0; i < t->steps->n_steps; i++) {
         for (size_t k = 0; k < t->plan->n_steps_done; k++) {
-            t->steps_rt[i].done =
-                t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
+            t->steps_rt[i].done = t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
         }
     }
     co_table_set(co, t, T_KEYS);

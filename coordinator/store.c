@@ -20,8 +20,7 @@ co_store_open(struct co *co, struct gw_err *err)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/coordinator.sqlite", co->state_dir);
-    if (sqlite3_open(path, &co->db) != SQLITE_OK ||
-        sqlite3_busy_timeout(co->db, 5000) != SQLITE_OK ||
+    if (sqlite3_open(path, &co->db) != SQLITE_OK || sqlite3_busy_timeout(co->db, 5000) != SQLITE_OK ||
         sqlite3_exec(co->db, schema, NULL, NULL, NULL) != SQLITE_OK) {
         gw_err_set(err, GW_CONFIG, NULL, "open state \"%s\": %s", path,
                    co->db ? sqlite3_errmsg(co->db) : "out of memory");
@@ -63,8 +62,7 @@ co_store_get(struct co *co, struct gw_arena *a, const char *key)
 {
     sqlite3_stmt *s = prepare(co, "SELECT value FROM kv WHERE key = ?");
     char *value = NULL;
-    if (s && sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW) {
+    if (s && sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
         value = gw_arena_strdup(a, (const char *)sqlite3_column_text(s, 0));
     }
     sqlite3_finalize(s);

@@ -256,8 +256,8 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
         struct table *t = &co->tables[i];
         table_init(co, t, mine->tables[i]);
         t->state = resume_state(t);
-        gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t),
-                state_names[t->state], t->done, t->plan->n_chunks);
+        gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t), state_names[t->state],
+                t->done, t->plan->n_chunks);
     }
     put_in_order(co);
 }
@@ -537,9 +537,9 @@ send_sequences(struct co *co, struct table *t)
 // ---- the tick ----------------------------------------------------------------------------------
 
 static bool (*const send_for[T_STATES])(struct co *co, struct table *t) = {
-    [T_UNPLANNED] = send_plan,      [T_RESTART] = send_plan,    [T_REPLACE] = send_state,
+    [T_UNPLANNED] = send_plan,      [T_RESTART] = send_plan,      [T_REPLACE] = send_state,
     [T_PLANNED] = send_prepare,     [T_MARK_LOADED] = send_state, [T_SEQUENCES_READ] = send_sequences,
-    [T_STEPS] = co_send_list_steps,    [T_MARK_DONE] = send_state, [T_MARK_ERROR] = send_state,
+    [T_STEPS] = co_send_list_steps, [T_MARK_DONE] = send_state,   [T_MARK_ERROR] = send_state,
 };
 
 bool
@@ -567,8 +567,8 @@ check_snapshot(struct co *co, struct table *t)
     }
     bool current = !co->shared || !co->token || strcmp(co->token, t->token) == 0;
     if ((!could_live || !current) && t->done < t->plan->n_chunks) {
-        gw_warn("table starts over: its snapshot is lost table=\"%s.%s\" chunks=%u/%zu", co_schema(t),
-                co_name(t), t->done, t->plan->n_chunks);
+        gw_warn("table starts over: its snapshot is lost table=\"%s.%s\" chunks=%u/%zu", co_schema(t), co_name(t),
+                t->done, t->plan->n_chunks);
         co_table_set(co, t, T_RESTART);
     }
 }

@@ -65,8 +65,7 @@ co_stop_workers(struct co *co)
 }
 
 uint64_t
-co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx,
-        const char *doing, ...)
+co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx, const char *doing, ...)
 {
     gw_assert(w->alive && w->job == 0 && co->jobs_n < JOBS_MAX);
     cmd->job = ++co->next_job;

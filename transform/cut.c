@@ -21,8 +21,7 @@ text_prefix(const char *s, size_t len, uint64_t max)
 
 // Appends the field, cut if it is longer. Returns whether it was cut.
 static bool
-put_cut(struct gw_buf *out, struct gw_buf *value, const struct gw_copy_field *f, uint64_t max,
-        bool is_hex)
+put_cut(struct gw_buf *out, struct gw_buf *value, const struct gw_copy_field *f, uint64_t max, bool is_hex)
 {
     // An escaped field is never shorter than its value: most need no look inside.
     if (f->null || max == 0 || f->len <= max) {
@@ -42,8 +41,8 @@ put_cut(struct gw_buf *out, struct gw_buf *value, const struct gw_copy_field *f,
 }
 
 int
-gw_cut_rows(const char *rows, size_t len, const uint64_t *max_bytes, const bool *is_hex, size_t n,
-            struct gw_buf *out, uint64_t *cut, struct gw_err *err)
+gw_cut_rows(const char *rows, size_t len, const uint64_t *max_bytes, const bool *is_hex, size_t n, struct gw_buf *out,
+            uint64_t *cut, struct gw_err *err)
 {
     static struct gw_copy_field fields[COLUMNS_MAX];
     struct gw_buf value;

@@ -144,20 +144,19 @@ set_limits(struct route *r, const Gw__StreamOpen *open)
         const Gw__Column *c = open->table->columns[i];
         if (!c->left_out) {
             Gw__Kind kind = c->type ? c->type->kind : GW__KIND__KIND_UNKNOWN;
-            r->is_hex[k++] = kind == GW__KIND__KIND_BLOB || kind == GW__KIND__KIND_BINARY ||
-                             kind == GW__KIND__KIND_VARBINARY;
+            r->is_hex[k++] =
+                kind == GW__KIND__KIND_BLOB || kind == GW__KIND__KIND_BINARY || kind == GW__KIND__KIND_VARBINARY;
         }
     }
 }
 
 static int
-open_route(struct transform *t, const struct gw_peer *peer, const struct gw_envelope *env,
-           zmq_msg_t *payload, struct route **ret, struct gw_err *err)
+open_route(struct transform *t, const struct gw_peer *peer, const struct gw_envelope *env, zmq_msg_t *payload,
+           struct route **ret, struct gw_err *err)
 {
     struct gw_arena a;
     gw_arena_init(&a);
-    const Gw__StreamOpen *open =
-        gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
+    const Gw__StreamOpen *open = gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
     int r = GW_OK;
     void *socket = NULL;
     if (!open || env->sequence != 0 || open->window_bytes == 0) {
@@ -209,8 +208,8 @@ cut_message(struct route *r, zmq_msg_t *payload, struct gw_err *err)
 {
     struct gw_buf out;
     gw_buf_init(&out, GW_PAYLOAD_MAX);
-    int c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex,
-                        r->columns, &out, &r->truncated, err);
+    int c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex, r->columns, &out,
+                        &r->truncated, err);
     if (c == GW_OK) {
         zmq_msg_close(payload);
         gw_msg_take(payload, &out);
@@ -243,8 +242,7 @@ rewrite_end(struct route *r, zmq_msg_t *payload, struct gw_err *err)
 }
 
 static int
-forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq_msg_t *payload,
-        struct gw_err *err)
+forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
 {
     int c = GW_OK;
     uint64_t came = zmq_msg_size(payload);
@@ -276,8 +274,7 @@ forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq
 }
 
 static void
-take_message(struct transform *t, const struct gw_peer *peer, const struct gw_envelope *env,
-             zmq_msg_t *payload)
+take_message(struct transform *t, const struct gw_peer *peer, const struct gw_envelope *env, zmq_msg_t *payload)
 {
     struct gw_err err = {0};
     size_t at;

@@ -13,8 +13,8 @@ extern const struct gw_stage gw_transform_stage;
 
 // map.c: what the target's tables will be called and which columns they get, in the arena. `src` stays as it is.
 // Clashes of names are ERROR findings.
-int gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a,
-                   Gw__Catalog **ret, struct gw_err *err);
+int
+gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a, Gw__Catalog **ret, struct gw_err *err);
 
 // cut.c: shortens values of a batch of rows to max_bytes (per column, 0 = leave), at a character boundary;
 // *cut counts the shortened values. Rows are COPY text.

@@ -6,8 +6,8 @@
 #include "transform/driver.h"
 
 static void
-add_finding(struct gw_arena *a, Gw__Catalog *cat, Gw__Severity severity, const Gw__Table *t,
-            const char *object, char *message, char *action)
+add_finding(struct gw_arena *a, Gw__Catalog *cat, Gw__Severity severity, const Gw__Table *t, const char *object,
+            char *message, char *action)
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -54,8 +54,7 @@ drop_column(struct gw_arena *a, Gw__Catalog *cat, Gw__Table *t, size_t at)
 static bool
 lobs_left_out(const Gw__Task *task, const Gw__Table *t)
 {
-    const Gw__TableSettingsRule *rule =
-        gw_mapping_table_settings(task, t->source_schema, t->source_name);
+    const Gw__TableSettingsRule *rule = gw_mapping_table_settings(task, t->source_schema, t->source_name);
     if (rule && rule->lob_mode != GW__LOB_MODE__LOB_DEFAULT) {
         return rule->lob_mode == GW__LOB_MODE__LOB_NONE;
     }
@@ -74,8 +73,7 @@ in_primary_key(const Gw__Table *t, const char *name)
 }
 
 static void
-map_columns(const Gw__Task *task, struct gw_arena *a, Gw__Catalog *cat, Gw__Table *t,
-            const char *target_engine)
+map_columns(const Gw__Task *task, struct gw_arena *a, Gw__Catalog *cat, Gw__Table *t, const char *target_engine)
 {
     bool same = strcmp(t->engine, target_engine) == 0;
     bool no_lobs = lobs_left_out(task, t);
@@ -158,10 +156,10 @@ find_clashes(struct gw_arena *a, Gw__Catalog *cat)
         if (by_target_name(&sorted[i - 1], &sorted[i]) == 0) {
             Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
             f->severity = GW__SEVERITY__SEVERITY_ERROR;
-            f->message = gw_arena_printf(
-                a, "source tables \"%s.%s\" and \"%s.%s\" would both become \"%s.%s\"",
-                sorted[i - 1]->source_schema, sorted[i - 1]->source_name, sorted[i]->source_schema,
-                sorted[i]->source_name, sorted[i]->schema, sorted[i]->name);
+            f->message =
+                gw_arena_printf(a, "source tables \"%s.%s\" and \"%s.%s\" would both become \"%s.%s\"",
+                                sorted[i - 1]->source_schema, sorted[i - 1]->source_name, sorted[i]->source_schema,
+                                sorted[i]->source_name, sorted[i]->schema, sorted[i]->name);
             f->action = gw_arena_strdup(a, "exclude one of them, or do not set TargetSchema");
             gw_pb_add(a, cat, findings, f);
         }
@@ -186,8 +184,7 @@ map_references(const Gw__Task *task, const Gw__Catalog *src, Gw__Table *t)
 }
 
 int
-gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a, Gw__Catalog **ret,
-               struct gw_err *err)
+gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a, Gw__Catalog **ret, struct gw_err *err)
 {
     (void)err;
     Gw__Catalog *cat = gw_pb_dup(a, src);

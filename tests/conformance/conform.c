@@ -33,9 +33,8 @@ url_of(struct conform *c, bool source)
         return gw_arena_printf(&c->arena, "sqlite:%s/db?busy-timeout-ms=2000", c->dir);
     }
     if (strcmp(c->engine, "memory") == 0) {
-        return source
-                   ? "memory://conform?tables=3&rows=3000,0,1"
-                   : gw_arena_printf(&c->arena, "memory://conform?dir=%s/m&refuse=poison", c->dir);
+        return source ? "memory://conform?tables=3&rows=3000,0,1"
+                      : gw_arena_printf(&c->arena, "memory://conform?dir=%s/m&refuse=poison", c->dir);
     }
     return env_of(c->engine, "URL");
 }
@@ -159,8 +158,8 @@ track(void **list, size_t n, const void *from, void *to)
 }
 
 int
-conform_run(const char *program, const struct conform_test *tests, size_t n,
-            const char *const *engines, size_t engines_n)
+conform_run(const char *program, const struct conform_test *tests, size_t n, const char *const *engines,
+            size_t engines_n)
 {
     struct CMUnitTest *all = calloc(n * engines_n, sizeof *all);
     size_t k = 0;
@@ -192,13 +191,12 @@ conform_is_at(struct conform *c, int r, int want, const char *what, const char *
 }
 
 void
-conform_either_at(struct conform *c, int r, int one, int two, const char *what, const char *file,
-                  int line)
+conform_either_at(struct conform *c, int r, int one, int two, const char *what, const char *file, int line)
 {
     if (r != one && r != two) {
         fprintf(stderr, "%s:%d: %s: %s is %s, not %s: [%s] %s | %s\n", file, line, c->engine, what,
-                gw_class_name((enum gw_class)r), gw_class_name((enum gw_class)one), c->err.code,
-                c->err.message, c->err.detail);
+                gw_class_name((enum gw_class)r), gw_class_name((enum gw_class)one), c->err.code, c->err.message,
+                c->err.detail);
         _fail(file, line);
     }
     c->err = (struct gw_err){0};
@@ -316,14 +314,12 @@ conform_spell_bools(const Gw__Table *t, struct rows *rows, size_t from)
 {
     size_t field = 0;
     for (size_t i = 0; i < t->n_columns; i++) {
-        bool digits = strcmp(t->columns[i]->name, "flag") == 0 &&
-                      t->columns[i]->type->kind == GW__KIND__KIND_INT8;
+        bool digits = strcmp(t->columns[i]->name, "flag") == 0 && t->columns[i]->type->kind == GW__KIND__KIND_INT8;
         for (size_t k = from; digits && !t->columns[i]->left_out && k < rows->n; k++) {
             struct gw_copy_field fields[64];
             assert_true(gw_copy_split(rows->items[k], strlen(rows->items[k]), fields, 64) > field);
             char *at = rows->items[k] + (fields[field].at - rows->items[k]);
-            assert_true(fields[field].null ||
-                        (fields[field].len == 1 && (*at == '0' || *at == '1')));
+            assert_true(fields[field].null || (fields[field].len == 1 && (*at == '0' || *at == '1')));
             *at = fields[field].null ? *at : *at == '1' ? 't' : 'f';
         }
         field += !t->columns[i]->left_out;
@@ -331,9 +327,8 @@ conform_spell_bools(const Gw__Table *t, struct rows *rows, size_t from)
 }
 
 void
-conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, void *self,
-                    const Gw__Table *t, const Gw__TablePlan *plan, size_t want, uint32_t rows_max,
-                    struct rows *out, size_t *counts)
+conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, void *self, const Gw__Table *t,
+                    const Gw__TablePlan *plan, size_t want, uint32_t rows_max, struct rows *out, size_t *counts)
 {
     struct gw_buf buf;
     gw_buf_init(&buf, 64 << 20);
@@ -395,8 +390,7 @@ conform_memory_catalog(struct conform *c, const char *url)
 }
 
 static void
-read_whole(struct conform *c, const struct gw_source_ops *ops, void *self, const Gw__Table *t,
-           struct rows *out)
+read_whole(struct conform *c, const struct gw_source_ops *ops, void *self, const Gw__Table *t, struct rows *out)
 {
     char *token = NULL, *handle = NULL;
     Gw__TablePlan plan = GW__TABLE_PLAN__INIT;
@@ -445,15 +439,14 @@ read_memory_files(struct conform *c, const Gw__Table *t, struct rows *out)
     DIR *d = opendir(folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
-        bool take = e->d_name[0] != '.' && strcmp(e->d_name, "columns") != 0 &&
-                    !strstr(e->d_name, ".refused");
+        bool take = e->d_name[0] != '.' && strcmp(e->d_name, "columns") != 0 && !strstr(e->d_name, ".refused");
         bool durable = !state->exists;
         for (size_t i = 0; i < state->n_tables; i++) {
             for (size_t k = 0; k < state->tables[i]->n_chunks; k++) {
                 const Gw__Chunk *ch = state->tables[i]->chunks[k];
                 char name[128];
-                snprintf(name, sizeof name, "%s.%u.%u.%llu", state->task_uuid, ch->generation,
-                         ch->no, (unsigned long long)ch->epoch);
+                snprintf(name, sizeof name, "%s.%u.%u.%llu", state->task_uuid, ch->generation, ch->no,
+                         (unsigned long long)ch->epoch);
                 durable = durable || (ch->done && strcmp(name, e->d_name) == 0);
             }
         }
@@ -533,8 +526,8 @@ conform_register(struct conform *c, Gw__TargetState *state)
 }
 
 void
-conform_load(struct conform *c, void *self, const Gw__Table *t, uint32_t no, const char *text,
-             size_t len, uint32_t rows)
+conform_load(struct conform *c, void *self, const Gw__Table *t, uint32_t no, const char *text, size_t len,
+             uint32_t rows)
 {
     Gw__Chunk chunk = GW__CHUNK__INIT, done = GW__CHUNK__INIT;
     chunk.table_id = t->id;

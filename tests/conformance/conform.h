@@ -36,8 +36,8 @@ struct conform_test {
     const char *name;
     void (*run)(void **state);
 };
-int conform_run(const char *program, const struct conform_test *tests, size_t n,
-                const char *const *engines, size_t engines_n);
+int conform_run(const char *program, const struct conform_test *tests, size_t n, const char *const *engines,
+                size_t engines_n);
 
 void *conform_open_target(struct conform *c, const char *owner);
 void conform_close_target(struct conform *c, void **self);
@@ -46,14 +46,11 @@ void conform_close_source(struct conform *c, void **self);
 
 // Fails the test with the error's text unless r is `want`.
 #define conform_is(c, r, want) conform_is_at((c), (r), (want), #r, __FILE__, __LINE__)
-void
-conform_is_at(struct conform *c, int r, int want, const char *what, const char *file, int line);
+void conform_is_at(struct conform *c, int r, int want, const char *what, const char *file, int line);
 #define conform_ok(c, r) conform_is((c), (r), GW_OK)
 // One of two classes.
-#define conform_either(c, r, one, two)                                                             \
-    conform_either_at((c), (r), (one), (two), #r, __FILE__, __LINE__)
-void conform_either_at(struct conform *c, int r, int one, int two, const char *what,
-                       const char *file, int line);
+#define conform_either(c, r, one, two) conform_either_at((c), (r), (one), (two), #r, __FILE__, __LINE__)
+void conform_either_at(struct conform *c, int r, int one, int two, const char *what, const char *file, int line);
 
 // Rows of text, sorted, so that two of them compare as multisets.
 struct rows {
@@ -61,7 +58,7 @@ struct rows {
     size_t n, cap;
 };
 void rows_add(struct rows *r, const char *text, size_t len); // any number of rows
-void rows_equal(struct rows *got, struct rows *want); // fails the test with the first difference
+void rows_equal(struct rows *got, struct rows *want);        // fails the test with the first difference
 void rows_free(struct rows *r);
 
 // The catalogue of the memory source at `url`, and its rows.
@@ -70,9 +67,8 @@ void conform_memory_rows(struct conform *c, const char *url, const Gw__Table *t,
 // Reads every row of a table that is in the target now, with the engine's source, or (memory) its files.
 void conform_read_back(struct conform *c, const Gw__Table *t, struct rows *out);
 // Reads all chunks of the plan; each chunk's rows are counted where `counts` is not NULL.
-void conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, void *self,
-                         const Gw__Table *t, const Gw__TablePlan *plan, size_t want,
-                         uint32_t rows_max, struct rows *out, size_t *counts);
+void conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, void *self, const Gw__Table *t,
+                         const Gw__TablePlan *plan, size_t want, uint32_t rows_max, struct rows *out, size_t *counts);
 
 // Column `flag` as t and f: MySQL's BOOL is an integer of one digit, the same value under another kind.
 void conform_spell_bools(const Gw__Table *t, struct rows *rows, size_t from);
@@ -85,7 +81,7 @@ Gw__TargetState *conform_state(struct conform *c, Gw__Catalog *cat, uint32_t chu
 void conform_register(struct conform *c,
                       Gw__TargetState *state); // anything that was there is dropped before
 // Loads text as one chunk of generation 1, from claim to commit.
-void conform_load(struct conform *c, void *self, const Gw__Table *t, uint32_t no, const char *text,
-                  size_t len, uint32_t rows);
+void conform_load(struct conform *c, void *self, const Gw__Table *t, uint32_t no, const char *text, size_t len,
+                  uint32_t rows);
 
 #endif

@@ -14,8 +14,7 @@ Gw__Table *target_ready(struct conform *c, Gw__Catalog *cat, uint32_t chunks);
 Gw__Chunk *target_chunk_of(struct conform *c, const Gw__Table *t, uint32_t generation, uint32_t no);
 Gw__TargetState *target_stored(struct conform *c);
 const Gw__Chunk *target_stored_chunk(struct conform *c, const Gw__Table *t, uint32_t no);
-uint64_t
-target_begin(struct conform *c, void *self, const Gw__Table *t, const Gw__Chunk *ch, bool careful);
+uint64_t target_begin(struct conform *c, void *self, const Gw__Table *t, const Gw__Chunk *ch, bool careful);
 void target_table_is(struct conform *c, const Gw__Table *t, const char *text);
 
 #endif

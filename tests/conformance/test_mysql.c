@@ -5,7 +5,7 @@
 #include "common/db/my/my.h"
 #include "conform.h"
 
-#define DB "gwconf_my"
+#define DB    "gwconf_my"
 #define OTHER "gwconf_my2"
 
 struct fixture {
@@ -132,8 +132,7 @@ altered_behind_the_snapshot(void **state)
     const Gw__Table *t = table(&f, "t");
     same_rows(&f, t, plan(&f, t), "1\t10\t-10\n2\t20\t-20\n");
     // The definition is what it was; the old snapshot sees the new column empty.
-    changed(&f, "t", (const char *[]){"ALTER TABLE t DROP COLUMN b", "ALTER TABLE t ADD COLUMN b int", NULL},
-            GW_AGAIN);
+    changed(&f, "t", (const char *[]){"ALTER TABLE t DROP COLUMN b", "ALTER TABLE t ADD COLUMN b int", NULL}, GW_AGAIN);
     run(&f, "UPDATE t SET b = 7");
     run(&f, "DO SLEEP(1.1)");
     same_rows(&f, t, plan(&f, t), "1\t10\t7\n2\t20\t7\n"); // in a new one

@@ -63,8 +63,7 @@ start(void **state)
 {
     struct fixture f = {.c = conform_start(state)};
     struct conform *c = f.c;
-    bool memory =
-        strcmp(c->engine, "memory") == 0; // has its tables, and no target that it could read
+    bool memory = strcmp(c->engine, "memory") == 0; // has its tables, and no target that it could read
     if (!memory) {
         assert_non_null(c->target); // nobody else can fill its tables
         fill(c);
@@ -76,8 +75,7 @@ start(void **state)
     size_t kept = 0;
     for (size_t i = 0; i < f.cat->n_tables; i++) { // as the driver selects
         Gw__Table *t = f.cat->tables[i];
-        bool schema =
-            memory || !(c->target->caps & GW_TARGET_SCHEMAS) || strcmp(t->schema, "gwconf") == 0;
+        bool schema = memory || !(c->target->caps & GW_TARGET_SCHEMAS) || strcmp(t->schema, "gwconf") == 0;
         if (schema && t->name[0] == 't' && strlen(t->name) == 2) {
             f.cat->tables[kept++] = t;
         }
@@ -105,8 +103,7 @@ static char *
 snapshot(struct fixture *f)
 {
     char *token = NULL, *handle = NULL;
-    conform_ok(f->c,
-               f->ops->snapshot_begin(f->self, &f->c->arena, "", &token, &handle, &f->c->err));
+    conform_ok(f->c, f->ops->snapshot_begin(f->self, &f->c->arena, "", &token, &handle, &f->c->err));
     assert_non_null(token);
     assert_non_null(handle);
     assert_true(token[0] != 0);
@@ -167,8 +164,7 @@ close_is_harmless(void **state)
     free(never);
     snapshot(&f);
     const Gw__Table *t = table_of(&f, "t1");
-    conform_ok(f.c,
-               f.ops->chunk_begin(f.self, t, plan(&f, t, NULL, CHUNK_BYTES)->chunks[0], &f.c->err));
+    conform_ok(f.c, f.ops->chunk_begin(f.self, t, plan(&f, t, NULL, CHUNK_BYTES)->chunks[0], &f.c->err));
     f.ops->close(f.self); // in a snapshot, in a chunk
     f.ops->close(f.self);
     end(&f);
@@ -234,24 +230,19 @@ static void
 snapshots_are_named(void **state)
 {
     struct fixture f = start(state);
-    char *handle = snapshot(&f), *token = NULL, *other_token = NULL, *other_handle = NULL,
-         *untouched = NULL;
+    char *handle = snapshot(&f), *token = NULL, *other_token = NULL, *other_handle = NULL, *untouched = NULL;
     handle = snapshot(&f); // ends the first
     bool shared = f.ops->caps & GW_SOURCE_SHARED_SNAPSHOT;
     assert_int_equal(shared, handle[0] != 0);
     void *other = conform_open_source(f.c);
-    conform_is(f.c,
-               f.ops->snapshot_begin(other, &f.c->arena, "00000003-0000001B-1", &untouched,
-                                     &untouched, &f.c->err),
+    conform_is(f.c, f.ops->snapshot_begin(other, &f.c->arena, "00000003-0000001B-1", &untouched, &untouched, &f.c->err),
                GW_AGAIN);
     assert_null(untouched);
-    conform_ok(
-        f.c, f.ops->snapshot_begin(other, &f.c->arena, "", &other_token, &other_handle, &f.c->err));
+    conform_ok(f.c, f.ops->snapshot_begin(other, &f.c->arena, "", &other_token, &other_handle, &f.c->err));
     assert_true(other_token[0] != 0);
     if (shared) {
         conform_ok(f.c, f.ops->snapshot_begin(f.self, &f.c->arena, "", &token, &handle, &f.c->err));
-        conform_ok(f.c, f.ops->snapshot_begin(other, &f.c->arena, handle, &other_token,
-                                              &other_handle, &f.c->err));
+        conform_ok(f.c, f.ops->snapshot_begin(other, &f.c->arena, handle, &other_token, &other_handle, &f.c->err));
         assert_string_equal(token, other_token);
         assert_true(other_handle[0] != 0); // every reader hands it on
     }
@@ -277,17 +268,15 @@ snapshots_stand_still(void **state)
         uint64_t epoch = 0;
         Gw__Chunk done = GW__CHUNK__INIT;
         struct gw_target_counts n = {.rows_read = 1, .rows_written = 1};
-        static const char row[] =
-            "9999999\t1\t1.0000\t0.125\tt\t2001-01-01\t2001-01-01 00:00:00.000001\t"
-            "00000000-0000-4000-8000-000000000001\tlate\t\\\\x00\n";
+        static const char row[] = "9999999\t1\t1.0000\t0.125\tt\t2001-01-01\t2001-01-01 00:00:00.000001\t"
+                                  "00000000-0000-4000-8000-000000000001\tlate\t\\\\x00\n";
         c->a = conform_open_target(c, "00000000-0000-4000-8000-00000000000a");
         int r = c->target->state_drop(c->a, &c->err); // of a run that failed
         r = r == GW_OK ? c->target->state_register(c->a, s, &c->err) : r;
         r = r == GW_OK ? c->target->prepare(c->a, cat->tables[0], 1, &c->err) : r;
-        r = r == GW_OK
-                ? c->target->load_begin(c->a, &c->arena, cat->tables[0], s->tables[0]->chunks[0],
-                                        false, &epoch, &done, &c->err)
-                : r;
+        r = r == GW_OK ? c->target->load_begin(c->a, &c->arena, cat->tables[0], s->tables[0]->chunks[0], false, &epoch,
+                                               &done, &c->err)
+                       : r;
         r = r == GW_OK ? c->target->load_write(c->a, row, sizeof row - 1, 1, &c->err) : r;
         r = r == GW_OK ? c->target->load_commit(c->a, &n, "s", &c->err) : r;
         conform_either(c, r, GW_OK, GW_RETRY); // RETRY: the file is locked as long as it is read
@@ -345,8 +334,7 @@ rules_are_obeyed(void **state)
     struct fixture f = start(state);
     const Gw__Table *t = table_of(&f, "t1");
     snapshot(&f);
-    Gw__TableSettingsRule whole = GW__TABLE_SETTINGS_RULE__INIT,
-                          ranges = GW__TABLE_SETTINGS_RULE__INIT;
+    Gw__TableSettingsRule whole = GW__TABLE_SETTINGS_RULE__INIT, ranges = GW__TABLE_SETTINGS_RULE__INIT;
     whole.parallel = GW__PARALLEL_TYPE__PARALLEL_NONE;
     Gw__TablePlan *p = plan(&f, t, &whole, 1000);
     assert_int_equal(p->n_chunks, 1);
@@ -410,12 +398,10 @@ next_keeps_its_limits(void **state)
     static const struct {
         size_t want;
         uint32_t rows_max;
-    } limits[] = {{1, 1},    {1 << 30, 1},       {1, 100},
-                  {5000, 7}, {5000, UINT32_MAX}, {1 << 30, UINT32_MAX}};
+    } limits[] = {{1, 1}, {1 << 30, 1}, {1, 100}, {5000, 7}, {5000, UINT32_MAX}, {1 << 30, UINT32_MAX}};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         struct rows got = {0};
-        conform_read_chunks(f.c, f.ops, f.self, t, p, limits[i].want, limits[i].rows_max, &got,
-                            NULL);
+        conform_read_chunks(f.c, f.ops, f.self, t, p, limits[i].want, limits[i].rows_max, &got, NULL);
         rows_equal(&got, &f.want);
         rows_free(&got);
     }
@@ -480,8 +466,7 @@ row_larger_than_the_buffer(void **state)
     gw_buf_init(&out, 10);
     uint32_t rows = 77;
     conform_ok(f.c, f.ops->chunk_begin(f.self, t, p->chunks[0], &f.c->err));
-    conform_either(f.c, f.ops->chunk_next(f.self, &out, 1, 1, &rows, &f.c->err), GW_DATA,
-                   GW_CONFIG);
+    conform_either(f.c, f.ops->chunk_next(f.self, &out, 1, 1, &rows, &f.c->err), GW_DATA, GW_CONFIG);
     assert_int_equal(rows, 77);
     assert_int_equal(out.len, 0);
     gw_buf_fini(&out);

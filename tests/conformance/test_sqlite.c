@@ -42,8 +42,7 @@ dump(const char *path, const char *table, struct rows *out)
             double real = sqlite3_column_double(q, i);
             memcpy(&bits, &real, sizeof bits);
             if (type == SQLITE_FLOAT) {
-                n += (size_t)snprintf(line + n, sizeof line - n, "%016llx ",
-                                      (unsigned long long)bits);
+                n += (size_t)snprintf(line + n, sizeof line - n, "%016llx ", (unsigned long long)bits);
                 continue;
             }
             const unsigned char *p = sqlite3_column_blob(q, i);
@@ -59,10 +58,10 @@ dump(const char *path, const char *table, struct rows *out)
     sqlite3_close(db);
 }
 
-#define TABLE                                                                                      \
-    "(id INTEGER PRIMARY KEY AUTOINCREMENT, i INT, r REAL, n DECIMAL(10,2), t TEXT, v "            \
-    "VARCHAR(3), b BLOB,"                                                                          \
-    " x, d DATE, ts TIMESTAMP, o BOOLEAN, j JSON, u UUID, y YEAR, UNIQUE (id, x) ON CONFLICT "     \
+#define TABLE                                                                                                          \
+    "(id INTEGER PRIMARY KEY AUTOINCREMENT, i INT, r REAL, n DECIMAL(10,2), t TEXT, v "                                \
+    "VARCHAR(3), b BLOB,"                                                                                              \
+    " x, d DATE, ts TIMESTAMP, o BOOLEAN, j JSON, u UUID, y YEAR, UNIQUE (id, x) ON CONFLICT "                         \
     "IGNORE)"
 
 static const char *const values[] = {
@@ -203,8 +202,7 @@ every_value_in_every_column(void **state)
     assert_int_equal(cat->n_tables, 2);
     Gw__Catalog *as_described = gw_pb_dup(&c->arena, cat);
     cat->tables[1]->name = gw_arena_strdup(&c->arena, "other");
-    cat->tables[1]->columns[1]->name =
-        gw_arena_strdup(&c->arena, "whole"); // not from the native text any more
+    cat->tables[1]->columns[1]->name = gw_arena_strdup(&c->arena, "whole"); // not from the native text any more
     conform_register(c, conform_state(c, cat, 1));
     for (size_t i = 0; i < 2; i++) {
         copy(c, as_described->tables[i], cat->tables[i]);
@@ -263,8 +261,7 @@ lossy_values_are_refused(void **state)
         conform_ok(c, c->target->load_write(c->a, kept[i], strlen(kept[i]), 1, &c->err));
     }
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        conform_is(c, c->target->load_write(c->a, refused[i], strlen(refused[i]), 1, &c->err),
-                   GW_DATA);
+        conform_is(c, c->target->load_write(c->a, refused[i], strlen(refused[i]), 1, &c->err), GW_DATA);
     }
     struct gw_target_counts n = {.rows_read = 12, .rows_written = 4, .rows_refused = 8};
     conform_ok(c, c->target->load_commit(c->a, &n, "s", &c->err));
@@ -272,18 +269,16 @@ lossy_values_are_refused(void **state)
     sqlite3 *db = open_file(target);
     sqlite3_stmt *q = NULL;
     assert_int_equal(
-        sqlite3_prepare_v2(
-            db,
-            "SELECT group_concat(id || ' ' || typeof(big) || ' ' || big || ' ' || amount || ' '"
-            " || typeof(ratio), char(10)) FROM t1",
-            -1, &q, NULL),
+        sqlite3_prepare_v2(db,
+                           "SELECT group_concat(id || ' ' || typeof(big) || ' ' || big || ' ' || amount || ' '"
+                           " || typeof(ratio), char(10)) FROM t1",
+                           -1, &q, NULL),
         SQLITE_OK);
     assert_int_equal(sqlite3_step(q), SQLITE_ROW);
-    assert_string_equal(sqlite3_column_text(q, 0),
-                        "1 integer 9223372036854775807 1.10 real\n"
-                        "2 text 9223372036854775808 00.50 real\n"
-                        "3 text 18446744073709551615 -12345678901234567890.1234567890 text\n"
-                        "4 integer 0 NaN real");
+    assert_string_equal(sqlite3_column_text(q, 0), "1 integer 9223372036854775807 1.10 real\n"
+                                                   "2 text 9223372036854775808 00.50 real\n"
+                                                   "3 text 18446744073709551615 -12345678901234567890.1234567890 text\n"
+                                                   "4 integer 0 NaN real");
     sqlite3_finalize(q);
     sqlite3_close(db);
     conform_end(c);
@@ -307,8 +302,7 @@ existing_columns_are_looked_at(void **state)
     char said[256] = "";
     for (size_t i = 0; i < found->n_findings; i++) {
         if (found->findings[i]->severity == GW__SEVERITY__SEVERITY_ERROR) {
-            snprintf(said + strlen(said), sizeof said - strlen(said), "%s ",
-                     found->findings[i]->object);
+            snprintf(said + strlen(said), sizeof said - strlen(said), "%s ", found->findings[i]->object);
         }
     }
     assert_string_equal(said, "small amount ratio label ");
@@ -404,10 +398,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_file_is_refused),
-        cmocka_unit_test(existing_tables_are_looked_at),
-        cmocka_unit_test(every_value_in_every_column),
-        cmocka_unit_test(lossy_values_are_refused),
+        cmocka_unit_test(same_file_is_refused),           cmocka_unit_test(existing_tables_are_looked_at),
+        cmocka_unit_test(every_value_in_every_column),    cmocka_unit_test(lossy_values_are_refused),
         cmocka_unit_test(existing_columns_are_looked_at),
     };
     return cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);

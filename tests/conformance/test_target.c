@@ -149,8 +149,7 @@ completed_and_dropped(void **state)
     target_table_is(c, t, "1\t1\ta\n"); // the migrated table stays
     uint64_t epoch = 77;
     Gw__Chunk done = GW__CHUNK__INIT;
-    int r = c->target->load_begin(c->a, &c->arena, t, target_chunk_of(c, t, 1, 0), false, &epoch,
-                                  &done, &c->err);
+    int r = c->target->load_begin(c->a, &c->arena, t, target_chunk_of(c, t, 1, 0), false, &epoch, &done, &c->err);
     conform_either(c, r, GW_FENCED, GW_CONFIG); // there may be no table left to look into
     assert_int_equal(epoch, 77);
     conform_end(c);
@@ -193,8 +192,7 @@ prepare_repeats(void **state)
         void *engine = *state;
         struct conform *c = conform_start(&engine);
         *state = c->engine ? (void *)(uintptr_t)c->engine : NULL;
-        Gw__Table *t =
-            target_ready(c, target_catalog(c), 1); // DROP_AND_CREATE: whatever was there is gone
+        Gw__Table *t = target_ready(c, target_catalog(c), 1); // DROP_AND_CREATE: whatever was there is gone
         conform_load(c, c->a, t, 0, "7\t1\told\n", 8, 1);
         conform_is(c, c->target->prepare(c->b, t, 1, &c->err), GW_FENCED); // a chunk is durable
         target_table_is(c, t, "7\t1\told\n");
@@ -208,8 +206,7 @@ prepare_repeats(void **state)
         }
         assert_int_equal(target_stored(c)->tables[0]->state, GW__TABLE_STATE__STATE_LOADING);
         conform_load(c, c->a, t, 0, "1\t1\ta\n", 6, 1);
-        if (strcmp(c->engine, "memory") !=
-            0) { // whose state does not say what other tasks left behind
+        if (strcmp(c->engine, "memory") != 0) { // whose state does not say what other tasks left behind
             target_table_is(c, t, m == 0 ? "7\t1\told\n1\t1\ta\n" : "1\t1\ta\n");
         }
         conform_is(c, c->target->prepare(c->b, t, 1, &c->err), GW_FENCED);
@@ -240,9 +237,7 @@ generations_are_fenced(void **state)
     conform_ok(c, c->target->prepare(c->a, t, 2, &c->err));
     uint64_t epoch = 77;
     Gw__Chunk done = GW__CHUNK__INIT;
-    conform_is(c,
-               c->target->load_begin(c->a, &c->arena, t, target_chunk_of(c, t, 1, 0), false, &epoch,
-                                     &done, &c->err),
+    conform_is(c, c->target->load_begin(c->a, &c->arena, t, target_chunk_of(c, t, 1, 0), false, &epoch, &done, &c->err),
                GW_FENCED);
     assert_int_equal(epoch, 77); // untouched
     conform_close_target(c, &c->a);
@@ -266,12 +261,10 @@ steps_repeat(void **state)
     conform_ok(c, c->target->finish_plan(c->a, &c->arena, t, &one, &c->err));
     assert_true(one.n_steps > 0);
     for (int round = 0; round < 2; round++) {
-        for (Gw__StepPhase phase = GW__STEP_PHASE__STEP_KEYS;
-             phase <= GW__STEP_PHASE__STEP_SEQUENCES; phase++) {
+        for (Gw__StepPhase phase = GW__STEP_PHASE__STEP_KEYS; phase <= GW__STEP_PHASE__STEP_SEQUENCES; phase++) {
             for (size_t i = 0; i < one.n_steps; i++) {
                 if (one.steps[i]->phase == phase) {
-                    conform_ok(c, c->target->finish_step(round ? c->b : c->a, t, one.steps[i], 1,
-                                                         &c->err));
+                    conform_ok(c, c->target->finish_step(round ? c->b : c->a, t, one.steps[i], 1, &c->err));
                 }
             }
         }
@@ -298,8 +291,7 @@ names_are_quoted(void **state)
     struct conform *c = conform_start(state);
     Gw__Catalog *cat = target_catalog(c);
     Gw__Table *t = cat->tables[0];
-    if (strcmp(c->engine, "memory") !=
-        0) { // whose files this test's reader looks for without escapes
+    if (strcmp(c->engine, "memory") != 0) { // whose files this test's reader looks for without escapes
         t->name = gw_arena_strdup(&c->arena, "Sel\"ect `it's` \xc3\xa9");
     }
     t->columns[1]->name = gw_arena_strdup(&c->arena, "or\"der by");

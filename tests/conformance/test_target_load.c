@@ -45,9 +45,7 @@ loads_every_value(void **state)
     // Once more: it is durable.
     uint64_t epoch = 77;
     Gw__Chunk done = GW__CHUNK__INIT;
-    conform_is(c,
-               c->target->load_begin(c->b, &c->arena, t, target_chunk_of(c, t, 1, 1), false, &epoch,
-                                     &done, &c->err),
+    conform_is(c, c->target->load_begin(c->b, &c->arena, t, target_chunk_of(c, t, 1, 1), false, &epoch, &done, &c->err),
                GW_END);
     assert_int_equal(done.rows_written, 40);
     assert_int_equal(done.values_truncated, 3);
@@ -135,8 +133,7 @@ second_claim_counts_at_once(void **state)
 static const char *
 password_of(const struct conform *c)
 {
-    return getenv(strcmp(c->engine, "mysql") == 0 ? "GW_TEST_MYSQL_PASSWORD"
-                                                  : "GW_TEST_POSTGRESQL_PASSWORD");
+    return getenv(strcmp(c->engine, "mysql") == 0 ? "GW_TEST_MYSQL_PASSWORD" : "GW_TEST_POSTGRESQL_PASSWORD");
 }
 
 // A process that is stopped in the middle of a chunk must neither keep others from it nor write when it wakes up.
@@ -155,10 +152,8 @@ zombie(struct conform *c, const Gw__Table *t, bool with_rows)
         Gw__Chunk done = GW__CHUNK__INIT;
         struct gw_target_counts n = {.rows_read = 1, .rows_written = 1};
         void *self = calloc(1, c->target->state_size);
-        int r = c->target->open(self, c->task, "00000000-0000-4000-8000-00000000dead",
-                                password_of(c), &err);
-        r = r == GW_OK ? c->target->load_begin(self, &c->arena, t, ch, false, &epoch, &done, &err)
-                       : r;
+        int r = c->target->open(self, c->task, "00000000-0000-4000-8000-00000000dead", password_of(c), &err);
+        r = r == GW_OK ? c->target->load_begin(self, &c->arena, t, ch, false, &epoch, &done, &err) : r;
         if (r == GW_OK && with_rows) {
             r = c->target->load_write(self, "9\t1\tz\n", 6, 1, &err);
         }
@@ -181,8 +176,7 @@ zombie(struct conform *c, const Gw__Table *t, bool with_rows)
     kill(pid, SIGCONT);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     // Fenced, disconnected, or ended by its successor (a lock on a file can be had in no other way).
-    bool ended =
-        WIFSIGNALED(status) || WEXITSTATUS(status) == GW_FENCED || WEXITSTATUS(status) == GW_RETRY;
+    bool ended = WIFSIGNALED(status) || WEXITSTATUS(status) == GW_FENCED || WEXITSTATUS(status) == GW_RETRY;
     if (!ended) {
         fail_msg("the zombie ended with %d", WEXITSTATUS(status));
     }
@@ -219,8 +213,7 @@ load_alone(struct conform *c, const Gw__Table *t, uint32_t no, const char *owner
     Gw__Chunk done = GW__CHUNK__INIT;
     struct gw_target_counts counts = {.rows_read = 1, .rows_written = 1, .bytes = (uint64_t)n};
     int r = c->target->open(self, c->task, owner, password_of(c), &err);
-    r = r == GW_OK ? c->target->load_begin(self, &c->arena, t, target_chunk_of(c, t, 1, no), false,
-                                           &epoch, &done, &err)
+    r = r == GW_OK ? c->target->load_begin(self, &c->arena, t, target_chunk_of(c, t, 1, no), false, &epoch, &done, &err)
                    : r;
     r = r == GW_OK ? c->target->load_write(self, row, (size_t)n, 1, &err) : r;
     r = r == GW_OK ? c->target->load_commit(self, &counts, "s", &err) : r;
@@ -285,8 +278,8 @@ killed_workers(void **state)
     (void)state;
     skip();
 #else
-    static const char *const points[] = {"apply.after_claim", "apply.before_fence",
-                                         "apply.before_commit", "apply.after_commit"};
+    static const char *const points[] = {"apply.after_claim", "apply.before_fence", "apply.before_commit",
+                                         "apply.after_commit"};
     enum { POINTS = sizeof points / sizeof *points };
     struct conform *c = conform_start(state);
     Gw__Table *t = target_ready(c, target_catalog(c), POINTS);
@@ -323,8 +316,7 @@ killed_while_preparing(void **state)
     (void)state;
     skip();
 #else
-    static const char *const points[] = {"apply.prepare.cleared", "apply.prepare.after",
-                                         "apply.finish.after_step"};
+    static const char *const points[] = {"apply.prepare.cleared", "apply.prepare.after", "apply.finish.after_step"};
     struct conform *c = conform_start(state);
     Gw__Catalog *cat = conform_memory_catalog(c, TARGET_SEED);
     Gw__Table *t = cat->tables[0];
@@ -347,8 +339,7 @@ killed_while_preparing(void **state)
             snprintf(fault, sizeof fault, "%s=kill@1", points[i]);
             setenv("GODWIT_FAULT", fault, 1);
             void *self = calloc(1, c->target->state_size);
-            int r = c->target->open(self, c->task, "00000000-0000-4000-8000-00000000dead",
-                                    password_of(c), NULL);
+            int r = c->target->open(self, c->task, "00000000-0000-4000-8000-00000000dead", password_of(c), NULL);
             r = r != GW_OK ? r
                 : finish   ? c->target->finish_step(self, t, steps.steps[0], 1, NULL)
                            : c->target->prepare(self, t, 1, NULL);
@@ -401,8 +392,7 @@ exceptions(struct conform *c, const Gw__Table *t)
     char command[512];
     size_t n = 0;
     if (strcmp(c->engine, "memory") == 0) {
-        snprintf(command, sizeof command, "cat %s/m/%s.%s/*.refused 2>/dev/null | wc -l", c->dir,
-                 t->schema, t->name);
+        snprintf(command, sizeof command, "cat %s/m/%s.%s/*.refused 2>/dev/null | wc -l", c->dir, t->schema, t->name);
         FILE *f = popen(command, "r");
         assert_non_null(f);
         assert_int_equal(fscanf(f, "%zu", &n), 1);

@@ -241,7 +241,7 @@ loaded_is_what_the_target_holds(void **state)
     complete(c, GW_FENCED);
     move_to(c, t, 1, GW__TABLE_STATE__STATE_COMPLETED, GW_OK);
     move_to(c, t, 1, GW__TABLE_STATE__STATE_COMPLETED, GW_OK);
-    complete(c, GW_FENCED); // the other table
+    complete(c, GW_FENCED);                                     // the other table
     move_to(c, second, 1, GW__TABLE_STATE__STATE_ERROR, GW_OK); // whatever is open
     complete(c, GW_OK);
     complete(c, GW_OK);

@@ -5,7 +5,7 @@
 static const struct {
     const char *name;
     Gw__Kind kind;
-} columns[] = {{"a", GW__KIND__KIND_INT32},     {"b", GW__KIND__KIND_TEXT},  {"c", GW__KIND__KIND_CHAR},
+} columns[] = {{"a", GW__KIND__KIND_INT32},     {"b", GW__KIND__KIND_TEXT},    {"c", GW__KIND__KIND_CHAR},
                {"d", GW__KIND__KIND_TIMESTAMP}, {"e", GW__KIND__KIND_NUMERIC}, {"f", GW__KIND__KIND_BOOL}};
 
 static Gw__Table *

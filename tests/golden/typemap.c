@@ -121,33 +121,80 @@ print_postgresql(void)
         int typmod;
         const char *written;
     } types[] = {
-        {"bool", -1, "boolean"}, {"int2", -1, "smallint"}, {"int4", -1, "integer"}, {"int8", -1, "bigint"},
-        {"oid", -1, "oid"}, {"numeric", -1, "numeric"}, {"numeric", ((12 << 16) | 2) + 4, "numeric(12,2)"},
-        {"numeric", ((5 << 16) | (-2 & 0x7ff)) + 4, "numeric(5,-2)"}, {"float4", -1, "real"},
-        {"float8", -1, "double precision"}, {"money", -1, "money"}, {"bpchar", 44, "character(40)"},
-        {"varchar", 44, "character varying(40)"}, {"varchar", -1, "character varying"}, {"text", -1, "text"},
-        {"citext", -1, "citext"}, {"name", -1, "name"}, {"bytea", -1, "bytea"}, {"date", -1, "date"},
-        {"time", -1, "time"}, {"timetz", -1, "time with time zone"}, {"timestamp", 3, "timestamp(3)"},
-        {"timestamp", -1, "timestamp"}, {"timestamptz", -1, "timestamp with time zone"}, {"interval", -1, "interval"},
-        {"uuid", -1, "uuid"}, {"json", -1, "json"}, {"jsonb", -1, "jsonb"}, {"xml", -1, "xml"}, {"bit", 8, "bit(8)"},
-        {"varbit", -1, "bit varying"}, {"inet", -1, "inet"}, {"cidr", -1, "cidr"}, {"macaddr", -1, "macaddr"},
-        {"int4range", -1, "int4range"}, {"point", -1, "point"}, {"tsvector", -1, "tsvector"},
+        {"bool", -1, "boolean"},
+        {"int2", -1, "smallint"},
+        {"int4", -1, "integer"},
+        {"int8", -1, "bigint"},
+        {"oid", -1, "oid"},
+        {"numeric", -1, "numeric"},
+        {"numeric", ((12 << 16) | 2) + 4, "numeric(12,2)"},
+        {"numeric", ((5 << 16) | (-2 & 0x7ff)) + 4, "numeric(5,-2)"},
+        {"float4", -1, "real"},
+        {"float8", -1, "double precision"},
+        {"money", -1, "money"},
+        {"bpchar", 44, "character(40)"},
+        {"varchar", 44, "character varying(40)"},
+        {"varchar", -1, "character varying"},
+        {"text", -1, "text"},
+        {"citext", -1, "citext"},
+        {"name", -1, "name"},
+        {"bytea", -1, "bytea"},
+        {"date", -1, "date"},
+        {"time", -1, "time"},
+        {"timetz", -1, "time with time zone"},
+        {"timestamp", 3, "timestamp(3)"},
+        {"timestamp", -1, "timestamp"},
+        {"timestamptz", -1, "timestamp with time zone"},
+        {"interval", -1, "interval"},
+        {"uuid", -1, "uuid"},
+        {"json", -1, "json"},
+        {"jsonb", -1, "jsonb"},
+        {"xml", -1, "xml"},
+        {"bit", 8, "bit(8)"},
+        {"varbit", -1, "bit varying"},
+        {"inet", -1, "inet"},
+        {"cidr", -1, "cidr"},
+        {"macaddr", -1, "macaddr"},
+        {"int4range", -1, "int4range"},
+        {"point", -1, "point"},
+        {"tsvector", -1, "tsvector"},
     };
     printf("| PostgreSQL | kind |\n|---|---|\n");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        struct pgs_type p = {.schema = "pg_catalog", .name = types[i].name, .typtype = "b", .typmod = types[i].typmod,
-                             .labels = "", .elem_schema = "", .elem_name = "", .elem_typtype = " ", .elem_labels = ""};
+        struct pgs_type p = {.schema = "pg_catalog",
+                             .name = types[i].name,
+                             .typtype = "b",
+                             .typmod = types[i].typmod,
+                             .labels = "",
+                             .elem_schema = "",
+                             .elem_name = "",
+                             .elem_typtype = " ",
+                             .elem_labels = ""};
         Gw__Type t = GW__TYPE__INIT;
         pgs_type_map(&arena, &p, &t);
         printf("| `%s` | %s |\n", types[i].written, kind_text(&t));
     }
-    struct pgs_type array = {.schema = "pg_catalog", .name = "_int4", .typtype = "b", .typmod = -1, .labels = "",
-                             .elem_schema = "pg_catalog", .elem_name = "int4", .elem_typtype = "b", .elem_labels = ""};
+    struct pgs_type array = {.schema = "pg_catalog",
+                             .name = "_int4",
+                             .typtype = "b",
+                             .typmod = -1,
+                             .labels = "",
+                             .elem_schema = "pg_catalog",
+                             .elem_name = "int4",
+                             .elem_typtype = "b",
+                             .elem_labels = ""};
     Gw__Type t = GW__TYPE__INIT;
     pgs_type_map(&arena, &array, &t);
     printf("| `integer[]` | %s |\n", kind_text(&t));
-    struct pgs_type mood = {.schema = "shop", .name = "mood", .typtype = "e", .typmod = -1, .labels = "sad\x1fok",
-                            .elem_schema = "", .elem_name = "", .elem_typtype = " ", .elem_labels = ""};
+    struct pgs_type mood = {.schema = "shop",
+                            .name = "mood",
+                            .typtype = "e",
+                            .typmod = -1,
+                            .labels = "sad\x1fok",
+                            .elem_schema = "",
+                            .elem_name = "",
+                            .elem_typtype = " ",
+                            .elem_labels = ""};
     Gw__Type e = GW__TYPE__INIT;
     pgs_type_map(&arena, &mood, &e);
     printf("| an enumeration | %s |\n| a domain | that of its base type |\n", kind_text(&e));
@@ -173,7 +220,11 @@ print_mysql(void)
         {.data_type = "char", .column_type = "char(40)", .length = 40, .octets = 160, .charset = "utf8mb4"},
         {.data_type = "varchar", .column_type = "varchar(40)", .length = 40, .octets = 160, .charset = "utf8mb4"},
         {.data_type = "text", .column_type = "text", .length = 65535, .octets = 65535, .charset = "utf8mb4"},
-        {.data_type = "longtext", .column_type = "longtext", .length = 4294967295, .octets = 4294967295, .charset = "utf8mb4"},
+        {.data_type = "longtext",
+         .column_type = "longtext",
+         .length = 4294967295,
+         .octets = 4294967295,
+         .charset = "utf8mb4"},
         {.data_type = "binary", .column_type = "binary(16)", .length = 16, .octets = 16},
         {.data_type = "varbinary", .column_type = "varbinary(40)", .length = 40, .octets = 40},
         {.data_type = "blob", .column_type = "blob", .length = 65535, .octets = 65535},
@@ -205,9 +256,31 @@ static void
 print_sqlite(void)
 {
     static const char *const types[] = {
-        "INTEGER", "INT", "BIGINT", "SMALLINT", "BOOLEAN", "REAL", "DOUBLE", "FLOAT", "NUMERIC", "DECIMAL(12,2)",
-        "DECIMAL_TEXT(12,2)", "TEXT", "VARCHAR(40)", "CHAR(40)", "CLOB", "BLOB", "DATE", "TIME", "DATETIME", "TIMESTAMP",
-        "TIMESTAMPTZ", "UUID", "JSON", "JSON_TEXT", "",
+        "INTEGER",
+        "INT",
+        "BIGINT",
+        "SMALLINT",
+        "BOOLEAN",
+        "REAL",
+        "DOUBLE",
+        "FLOAT",
+        "NUMERIC",
+        "DECIMAL(12,2)",
+        "DECIMAL_TEXT(12,2)",
+        "TEXT",
+        "VARCHAR(40)",
+        "CHAR(40)",
+        "CLOB",
+        "BLOB",
+        "DATE",
+        "TIME",
+        "DATETIME",
+        "TIMESTAMP",
+        "TIMESTAMPTZ",
+        "UUID",
+        "JSON",
+        "JSON_TEXT",
+        "",
     };
     printf("| SQLite, declared | kind |\n|---|---|\n");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

@@ -22,8 +22,8 @@ static void
 round_trip(void **state)
 {
     (void)state;
-    struct gw_envelope in = {.task = task, .epoch = 7, .stream = UINT64_MAX, .sequence = 3,
-                             .kind = GW__DATA_KIND__DATA_ROWS, .rows = 2};
+    struct gw_envelope in = {
+        .task = task, .epoch = 7, .stream = UINT64_MAX, .sequence = 3, .kind = GW__DATA_KIND__DATA_ROWS, .rows = 2};
     uint8_t header[GW_HEADER_MAX];
     size_t len = encode(&in, "a\nb\n", header);
     struct gw_envelope out;
@@ -182,8 +182,8 @@ malformed_messages_do_not_desynchronise(void **state)
     struct gw_peer peer;
     struct gw_envelope env;
     struct gw_err err = {0};
-    zmq_send(p.dealer, "junk", 4, 0);                     // one frame
-    zmq_send(p.dealer, "a", 1, ZMQ_SNDMORE);              // four frames
+    zmq_send(p.dealer, "junk", 4, 0);        // one frame
+    zmq_send(p.dealer, "a", 1, ZMQ_SNDMORE); // four frames
     zmq_send(p.dealer, "b", 1, ZMQ_SNDMORE);
     zmq_send(p.dealer, "c", 1, 0);
     struct gw_sender s;

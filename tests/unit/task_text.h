@@ -15,13 +15,13 @@
 
 #define SOURCE "\"source\": {\"url\": \"sqlite:a.db\"}"
 #define TARGET "\"target\": {\"url\": \"sqlite:b.db\"}"
-#define ONE_RULE                                                                                   \
-    "{\"rule-type\": \"selection\", \"rule-id\": \"1\", \"rule-action\": \"include\","             \
+#define ONE_RULE                                                                                                       \
+    "{\"rule-type\": \"selection\", \"rule-id\": \"1\", \"rule-action\": \"include\","                                 \
     " \"object-locator\": {\"schema-name\": \"%\", \"table-name\": \"%\"}}"
-#define MAPPINGS "\"table-mappings\": {\"rules\": [" ONE_RULE "]}"
-#define TASK_WITH(more) "{\"task\": \"t\", " SOURCE ", " TARGET ", " MAPPINGS more "}"
+#define MAPPINGS             "\"table-mappings\": {\"rules\": [" ONE_RULE "]}"
+#define TASK_WITH(more)      "{\"task\": \"t\", " SOURCE ", " TARGET ", " MAPPINGS more "}"
 #define TASK_OF_RULES(rules) "{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": [" rules "]}}"
-#define SETTINGS(text) TASK_WITH(", \"task-settings\": {" text "}")
+#define SETTINGS(text)       TASK_WITH(", \"task-settings\": {" text "}")
 
 static struct gw_arena a;
 

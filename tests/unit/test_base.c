@@ -248,8 +248,9 @@ passwords_from_files(void **state)
         const char *bytes;
         size_t n;
         const char *want; // NULL: refused
-    } cases[] = {{"secret\n", 7, "secret"}, {"secret", 6, "secret"}, {"s \r\n", 4, "s "},
-                 {"a\nb\n", 4, "a\nb"},     {"", 0, ""},             {"a\0b", 3, NULL}};
+    } cases[] = {
+        {"secret\n", 7, "secret"}, {"secret", 6, "secret"}, {"s \r\n", 4, "s "}, {"a\nb\n", 4, "a\nb"}, {"", 0, ""},
+        {"a\0b", 3, NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *path = file_of(cases[i].bytes, cases[i].n);
         const char *got = NULL;

@@ -120,7 +120,8 @@ names_and_types(void **state)
     refused("{\"task\": null}", "task: a text is needed here");
     refused("{\"task\": \"a\\u0000b\"}", "NUL");
     accepted(TASK_WITH(", \"migration-type\": \"Full-Load\""));
-    refused_hint(TASK_WITH(", \"migration-type\": \"cdc\""), "migration-type: \"cdc\" is not supported yet", "full-load");
+    refused_hint(TASK_WITH(", \"migration-type\": \"cdc\""), "migration-type: \"cdc\" is not supported yet",
+                 "full-load");
     refused(TASK_WITH(", \"migration-type\": \"full-load-and-cdc\""), "is not supported yet");
     refused(TASK_WITH(", \"migration-type\": \"copy\""), "\"copy\" is not one of: full-load, full-load-and-cdc, cdc");
 }
@@ -165,8 +166,9 @@ static void
 endpoints(void **state)
 {
     (void)state;
-    const Gw__Task *t = accepted(with_source("\"url\": \"mysql://u@h:3307/d\", \"password-env\": \"P\", \"settings\":"
-                                             " {\"MaxRate\": 0.1, \"On\": true, \"Off\": false, \"N\": 5, \"s\": \"x\"}"));
+    const Gw__Task *t =
+        accepted(with_source("\"url\": \"mysql://u@h:3307/d\", \"password-env\": \"P\", \"settings\":"
+                             " {\"MaxRate\": 0.1, \"On\": true, \"Off\": false, \"N\": 5, \"s\": \"x\"}"));
     assert_string_equal(t->source->engine, "mysql");
     assert_int_equal(t->source->port, 3307);
     assert_string_equal(t->source->password_env, "P");
@@ -178,25 +180,30 @@ endpoints(void **state)
     }
     refused(with_source("\"url\": \"mysql://h/d\", \"password-env\": \"P\", \"password-file\": \"f\""),
             "source: password-env and password-file contradict each other");
-    refused(with_source("\"url\": \"mysql://h/d\", \"settings\": {\"x\": []}"), "source.settings.x: a text is needed here");
+    refused(with_source("\"url\": \"mysql://h/d\", \"settings\": {\"x\": []}"),
+            "source.settings.x: a text is needed here");
     refused(with_source("\"url\": \"mysql://h/d\", \"settings\": 5"), "source.settings: an object is needed here");
     refused(with_source("\"url\": 5"), "source.url: url names no known engine");
     refused(with_source("\"url\": \"oracle://h/d\""), "source.url: url names no known engine");
     refused(with_source("\"url\": \"sqlite:b.db\""), "source and target are the same file, \"b.db\"");
-    refused("{\"task\": \"t\", \"source\": {\"url\": \"mysql://h/d\"}, \"target\": {\"url\": \"mysql://h/d\"}, " MAPPINGS "}",
-            "source and target are the same database, mysql://h/d");
+    refused(
+        "{\"task\": \"t\", \"source\": {\"url\": \"mysql://h/d\"}, \"target\": {\"url\": \"mysql://h/d\"}, " MAPPINGS
+        "}",
+        "source and target are the same database, mysql://h/d");
 }
 
 static void
 own_settings(void **state)
 {
     (void)state;
-    const Gw__Task *t = accepted(TASK_WITH(", \"settings\": {\"chunk-size-kb\": 8, \"window-mb\": 64, \"batch-kb\": 4096}"));
+    const Gw__Task *t =
+        accepted(TASK_WITH(", \"settings\": {\"chunk-size-kb\": 8, \"window-mb\": 64, \"batch-kb\": 4096}"));
     assert_int_equal(t->chunk_bytes, 8 << 10);
     assert_int_equal(t->window_bytes, 64 << 20);
     assert_int_equal(t->batch_bytes, 4 << 20);
     assert_true(accepted(TASK_WITH(", \"settings\": {\"chunk-size-mb\": 16384}"))->chunk_bytes == UINT64_C(16) << 30);
-    refused(TASK_WITH(", \"settings\": {\"chunk-size-mb\": 0}"), "settings.chunk-size-mb: 0 is out of range: 1 to 16384");
+    refused(TASK_WITH(", \"settings\": {\"chunk-size-mb\": 0}"),
+            "settings.chunk-size-mb: 0 is out of range: 1 to 16384");
     refused(TASK_WITH(", \"settings\": {\"chunk-size-mb\": 16385}"), "out of range");
     refused(TASK_WITH(", \"settings\": {\"window-mb\": 1.5}"), "settings.window-mb: a whole number is needed here");
     refused(TASK_WITH(", \"settings\": {\"window-mb\": \"2x\"}"), "a whole number is needed here");
@@ -227,8 +234,8 @@ hash_of(const char *text)
     return accepted(text)->mapping_hash;
 }
 
-#define RULE(name, id, order, table)                                                               \
-    "{\"rule-type\": \"selection\", \"rule-id\": \"" id "\", \"rule-name\": \"" name "\", \"load-order\": " order   \
+#define RULE(name, id, order, table)                                                                                   \
+    "{\"rule-type\": \"selection\", \"rule-id\": \"" id "\", \"rule-name\": \"" name "\", \"load-order\": " order      \
     ", \"rule-action\": \"include\", \"object-locator\": {\"schema-name\": \"s\", \"table-name\": \"" table "\"}}"
 
 static void
@@ -239,24 +246,29 @@ mapping_hash(void **state)
     assert_string_equal(base, hash_of(TASK_OF_RULES(RULE("n", "1", "0", "t"))));
     // What may change between two runs of a task …
     assert_string_equal(base, hash_of(TASK_OF_RULES(RULE("other", "9", "5", "t"))));
-    assert_string_equal(base, hash_of("{\"task\": \"u\", \"source\": {\"url\": \"sqlite:a.db\", \"settings\": {\"x\": 1}},"
-                                      TARGET ", \"table-mappings\": {\"rules\": [" RULE("n", "1", "0", "t") "]},"
-                                      " \"settings\": {\"chunk-size-mb\": 1}, \"task-settings\": {\"ErrorBehavior\":"
-                                      " {\"DataErrorPolicy\": \"STOP_TASK\"}, \"FullLoadSettings\":"
-                                      " {\"MaxFullLoadSubTasks\": 2}}}"));
+    assert_string_equal(
+        base,
+        hash_of("{\"task\": \"u\", \"source\": {\"url\": \"sqlite:a.db\", \"settings\": {\"x\": 1}}," TARGET
+                ", \"table-mappings\": {\"rules\": [" RULE(
+                    "n", "1", "0", "t") "]},"
+                                        " \"settings\": {\"chunk-size-mb\": 1}, \"task-settings\": {\"ErrorBehavior\":"
+                                        " {\"DataErrorPolicy\": \"STOP_TASK\"}, \"FullLoadSettings\":"
+                                        " {\"MaxFullLoadSubTasks\": 2}}}"));
     // … and what decides what lands where.
     assert_string_not_equal(base, hash_of(TASK_OF_RULES(RULE("n", "1", "0", "u"))));
     assert_string_not_equal(base, hash_of(TASK_OF_RULES(RULE("n", "1", "0", "t") "," RULE("n", "2", "0", "u"))));
     static const char *const rest[] = {
-        SOURCE ", \"target\": {\"url\": \"sqlite:c.db\"}", SOURCE ", \"target\": {\"url\": \"mysql://h/b.db\"}",
+        SOURCE ", \"target\": {\"url\": \"sqlite:c.db\"}",
+        SOURCE ", \"target\": {\"url\": \"mysql://h/b.db\"}",
         "\"source\": {\"url\": \"sqlite:x.db\"}, " TARGET,
         SOURCE ", " TARGET ", \"task-settings\": {\"TargetMetadata\": {\"TargetSchema\": \"x\"}}",
         SOURCE ", " TARGET ", \"task-settings\": {\"TargetMetadata\": {\"SupportLobs\": false}}",
         SOURCE ", " TARGET ", \"task-settings\": {\"TargetMetadata\": {\"LimitedSizeLobMode\": true}}",
     };
     for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
-        assert_string_not_equal(base, hash_of(gw_arena_printf(&a, "{\"task\": \"t\", %s, \"table-mappings\": {\"rules\": [%s]}}",
-                                                              rest[i], RULE("n", "1", "0", "t"))));
+        assert_string_not_equal(
+            base, hash_of(gw_arena_printf(&a, "{\"task\": \"t\", %s, \"table-mappings\": {\"rules\": [%s]}}", rest[i],
+                                          RULE("n", "1", "0", "t"))));
     }
 }
 

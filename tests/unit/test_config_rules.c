@@ -1,22 +1,25 @@
 // Proves that table mappings are obeyed or refused by the rule's id, never half understood.
 #include "tests/unit/task_text.h"
 
-#define LOCATOR "\"object-locator\": {\"schema-name\": \"s\", \"table-name\": \"t\"}"
-#define HEAD(type, id) "\"rule-type\": \"" type "\", \"rule-id\": \"" id "\""
+#define LOCATOR          "\"object-locator\": {\"schema-name\": \"s\", \"table-name\": \"t\"}"
+#define HEAD(type, id)   "\"rule-type\": \"" type "\", \"rule-id\": \"" id "\""
 #define SELECT(id, more) "{" HEAD("selection", id) ", \"rule-action\": \"include\", " LOCATOR more "}"
-#define TABLE(more) TASK_OF_RULES(SELECT("1", "") ", {" HEAD("table-settings", "2") ", " LOCATOR more "}")
-#define PARALLEL(more) TABLE(", \"parallel-load\": {" more "}")
-#define LOB(more) TABLE(", \"lob-settings\": {" more "}")
-#define AT "table-mappings.rules[1].parallel-load: "
+#define TABLE(more)      TASK_OF_RULES(SELECT("1", "") ", {" HEAD("table-settings", "2") ", " LOCATOR more "}")
+#define PARALLEL(more)   TABLE(", \"parallel-load\": {" more "}")
+#define LOB(more)        TABLE(", \"lob-settings\": {" more "}")
+#define AT               "table-mappings.rules[1].parallel-load: "
 
 static void
 a_selection_rule(void **state)
 {
     (void)state;
-    const Gw__SelectionRule *r = accepted(TASK_OF_RULES(
-        "{\"RULE-TYPE\": \"Selection\", \"Rule-Id\": 12, \"rule-name\": \"n\", \"rule-action\": \"EXPLICIT\", \"filters\": [],"
-        " \"load-order\": \"-3\", \"object-locator\": {\"Schema-Name\": \"s%\", \"table-name\": \"t_\","
-        " \"table-type\": \"all\"}}"))->selection[0];
+    const Gw__SelectionRule *r =
+        accepted(TASK_OF_RULES(
+                     "{\"RULE-TYPE\": \"Selection\", \"Rule-Id\": 12, \"rule-name\": \"n\", \"rule-action\": "
+                     "\"EXPLICIT\", \"filters\": [],"
+                     " \"load-order\": \"-3\", \"object-locator\": {\"Schema-Name\": \"s%\", \"table-name\": \"t_\","
+                     " \"table-type\": \"all\"}}"))
+            ->selection[0];
     assert_string_equal(r->id, "12");
     assert_string_equal(r->name, "n");
     assert_string_equal(r->schema, "s%");
@@ -39,18 +42,23 @@ malformed_rules(void **state)
     refused(TASK_OF_RULES("{\"rule-type\": \"selection\"}"), "rules[0]: key \"rule-id\" is missing");
     refused(TASK_OF_RULES("{" HEAD("selection", "1") "}"), "is missing");
     refused(TASK_OF_RULES("{" HEAD("selection", "1") ", " LOCATOR "}"), "key \"rule-action\" is missing");
-    refused(TASK_OF_RULES("{" HEAD("selection", "1") ", \"rule-action\": \"include\"}"), "key \"object-locator\" is missing");
+    refused(TASK_OF_RULES("{" HEAD("selection", "1") ", \"rule-action\": \"include\"}"),
+            "key \"object-locator\" is missing");
     refused(TASK_OF_RULES("{" HEAD("selection", "1") ", \"rule-action\": \"include\", \"object-locator\":"
-                          " {\"schema-name\": \"s\"}}"),
+                                                     " {\"schema-name\": \"s\"}}"),
             "rules[0].object-locator: key \"table-name\" is missing");
     refused(TASK_OF_RULES("{" HEAD("selection", "1") ", \"rule-action\": \"take\", " LOCATOR "}"),
             "rules[0].rule-action: \"take\" is not one of: include, exclude, explicit");
-    refused(TASK_OF_RULES("{" HEAD("select", "1") "}"), "rule-type: \"select\" is not one of: selection, table-settings");
+    refused(TASK_OF_RULES("{" HEAD("select", "1") "}"),
+            "rule-type: \"select\" is not one of: selection, table-settings");
     refused(TASK_OF_RULES(SELECT("1", "") "," SELECT("1", "")), "rules[1]: rule-id 1 is there twice");
     refused(TASK_OF_RULES(SELECT("1", ", \"load-order\": 3000000000")), "load-order: 3000000000 is out of range");
-    refused_hint(TASK_OF_RULES(SELECT("1", ", \"load-oder\": 3")), "rules[0]: unknown key \"load-oder\"", "\"load-order\"");
-    refused("{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {}}", "table-mappings: key \"rules\" is missing");
-    refused("{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": {}}}", "a list of at most 10000");
+    refused_hint(TASK_OF_RULES(SELECT("1", ", \"load-oder\": 3")), "rules[0]: unknown key \"load-oder\"",
+                 "\"load-order\"");
+    refused("{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {}}",
+            "table-mappings: key \"rules\" is missing");
+    refused("{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": {}}}",
+            "a list of at most 10000");
     refused("{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": []}", "table-mappings: an object is needed");
 }
 
@@ -61,8 +69,10 @@ what_cannot_be_done_is_refused_by_id(void **state)
     static const char *const types[] = {"transformation", "object-mapping", "validation"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const char *text = gw_arena_printf(
-            &a, "{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": [%s, {\"rule-type\": \"%s\","
-            " \"rule-id\": \"77\", \"rule-action\": \"rename\", \"rule-target\": \"table\"}]}}", SELECT("1", ""), types[i]);
+            &a,
+            "{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": [%s, {\"rule-type\": \"%s\","
+            " \"rule-id\": \"77\", \"rule-action\": \"rename\", \"rule-target\": \"table\"}]}}",
+            SELECT("1", ""), types[i]);
         const char *want = gw_arena_printf(&a, "rules[1]: rule 77: rule-type \"%s\" is not supported yet", types[i]);
         refused_hint(text, want, "take the rule out");
     }
@@ -82,8 +92,9 @@ rules_against_each_other(void **state)
     refused(TASK_OF_RULES(EXCLUDE("1")), "no selection rule includes a table");
     refused(TASK_OF_RULES(""), "no selection rule includes a table");
     // Another kind of object of the same name is another object; a repeated include is harmless.
-    accepted(TASK_OF_RULES(SELECT("1", "") ", {" HEAD("selection", "2") ", \"rule-action\": \"exclude\", \"object-locator\":"
-                           " {\"schema-name\": \"s\", \"table-name\": \"t\", \"table-type\": \"view\"}}"));
+    accepted(TASK_OF_RULES(SELECT("1", "") ", {" HEAD(
+        "selection", "2") ", \"rule-action\": \"exclude\", \"object-locator\":"
+                          " {\"schema-name\": \"s\", \"table-name\": \"t\", \"table-type\": \"view\"}}"));
     accepted(TASK_OF_RULES(SELECT("1", "") "," SELECT("2", "")));
 }
 
@@ -92,7 +103,8 @@ parallel_load(void **state)
 {
     (void)state;
     const Gw__TableSettingsRule *r =
-        accepted(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\", \"b\"], \"boundaries\": [[1, \"x\"], [0.1, 2.50],],"))
+        accepted(
+            PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\", \"b\"], \"boundaries\": [[1, \"x\"], [0.1, 2.50],],"))
             ->table_settings[0];
     assert_string_equal(r->id, "2");
     assert_int_equal(r->parallel, GW__PARALLEL_TYPE__RANGES);
@@ -102,7 +114,8 @@ parallel_load(void **state)
     assert_string_equal(r->boundaries[0]->values[1], "x");
     assert_string_equal(r->boundaries[1]->values[0], "0.1");
     assert_string_equal(r->boundaries[1]->values[1], "2.5");
-    r = accepted(PARALLEL("\"type\": \"Partitions-List\", \"partitions\": [\"p1\", \"p2\", \"p3\", \"p4\", \"p5\", \"p6\"]"))
+    r = accepted(
+            PARALLEL("\"type\": \"Partitions-List\", \"partitions\": [\"p1\", \"p2\", \"p3\", \"p4\", \"p5\", \"p6\"]"))
             ->table_settings[0];
     assert_int_equal(r->parallel, GW__PARALLEL_TYPE__PARTITIONS_LIST);
     assert_int_equal(r->n_partitions, 6);
@@ -126,9 +139,12 @@ parallel_load_refused(void **state)
             "belongs to type partitions-list");
     refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": [[1], [1, 2]]"),
             "boundary 1 has 2 values for 1 columns");
-    refused(PARALLEL("\"type\": \"ranges\", \"columns\": \"a\", \"boundaries\": [[1]]"), "columns: a list is needed here");
-    refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": [1]"), "boundaries[0]: a list is needed here");
-    refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": 1"), "a list of lists is needed here");
+    refused(PARALLEL("\"type\": \"ranges\", \"columns\": \"a\", \"boundaries\": [[1]]"),
+            "columns: a list is needed here");
+    refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": [1]"),
+            "boundaries[0]: a list is needed here");
+    refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": 1"),
+            "a list of lists is needed here");
     refused(PARALLEL("\"type\": \"ranges\", \"columns\": [\"a\"], \"boundaries\": [[null]]"),
             "boundaries[0][0]: a text is needed here");
     refused(PARALLEL("\"type\": \"partitions-auto\", \"number-of-partitions\": 100001"), "out of range");
@@ -138,15 +154,18 @@ static void
 lobs(void **state)
 {
     (void)state;
-    const Gw__TableSettingsRule *r = accepted(LOB("\"mode\": \"limited\", \"bulk-max-size\": \"64\""))->table_settings[0];
+    const Gw__TableSettingsRule *r =
+        accepted(LOB("\"mode\": \"limited\", \"bulk-max-size\": \"64\""))->table_settings[0];
     assert_int_equal(r->lob_mode, GW__LOB_MODE__LOB_LIMITED);
     assert_int_equal(r->lob_max_bytes, 65536);
     assert_int_equal(accepted(LOB("\"mode\": \"none\""))->table_settings[0]->lob_mode, GW__LOB_MODE__LOB_NONE);
-    assert_int_equal(accepted(LOB("\"mode\": \"unlimited\""))->table_settings[0]->lob_mode, GW__LOB_MODE__LOB_UNLIMITED);
+    assert_int_equal(accepted(LOB("\"mode\": \"unlimited\""))->table_settings[0]->lob_mode,
+                     GW__LOB_MODE__LOB_UNLIMITED);
     refused(LOB("\"mode\": \"limited\""), "lob-settings: mode limited needs \"bulk-max-size\" (KB)");
     refused(LOB("\"mode\": \"short\""), "\"short\" is not one of: default, limited, unlimited, none");
     // Whatever decides how much of a value arrives is in the hash.
-    assert_string_not_equal(accepted(LOB("\"mode\": \"none\""))->mapping_hash, accepted(LOB("\"mode\": \"unlimited\""))->mapping_hash);
+    assert_string_not_equal(accepted(LOB("\"mode\": \"none\""))->mapping_hash,
+                            accepted(LOB("\"mode\": \"unlimited\""))->mapping_hash);
     assert_string_not_equal(accepted(LOB("\"mode\": \"limited\", \"bulk-max-size\": 1"))->mapping_hash,
                             accepted(LOB("\"mode\": \"limited\", \"bulk-max-size\": 2"))->mapping_hash);
 }
@@ -159,8 +178,11 @@ many_rules(void **state)
     gw_buf_init(&b, 16 << 20);
     gw_buf_puts(&b, "{\"task\": \"t\", " SOURCE ", " TARGET ", \"table-mappings\": {\"rules\": [");
     for (int i = 0; i < 1000; i++) {
-        gw_buf_printf(&b, "{\"rule-type\": \"selection\", \"rule-id\": %d, \"rule-action\": \"include\", \"object-locator\":"
-                          " {\"schema-name\": \"s\", \"table-name\": \"t%d\"}},", i, i);
+        gw_buf_printf(
+            &b,
+            "{\"rule-type\": \"selection\", \"rule-id\": %d, \"rule-action\": \"include\", \"object-locator\":"
+            " {\"schema-name\": \"s\", \"table-name\": \"t%d\"}},",
+            i, i);
     }
     gw_buf_puts(&b, "]}}");
     const Gw__Task *t = accepted(b.data);

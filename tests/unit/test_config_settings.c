@@ -20,7 +20,8 @@ target_metadata(void **state)
     (void)state;
     assert_string_equal(accepted(GROUP("TargetMetadata", "\"TargetSchema\": \"copy\""))->target_schema, "copy");
     assert_false(accepted(GROUP("targetmetadata", "\"supportlobs\": \"False\""))->lob->support_lobs);
-    refused(GROUP("TargetMetadata", "\"SupportLobs\": 1"), "task-settings.TargetMetadata.SupportLobs: true or false is needed");
+    refused(GROUP("TargetMetadata", "\"SupportLobs\": 1"),
+            "task-settings.TargetMetadata.SupportLobs: true or false is needed");
 }
 
 static void
@@ -45,14 +46,18 @@ static void
 full_load(void **state)
 {
     (void)state;
-    const Gw__LoadSettings *l = accepted(GROUP("FullLoadSettings", "\"TargetTablePrepMode\": \"truncate_before_load\","
-                                               " \"CreatePkAfterFullLoad\": true, \"MaxFullLoadSubTasks\": 49,"
-                                               " \"CommitRate\": 50000"))->load;
+    const Gw__LoadSettings *l =
+        accepted(GROUP("FullLoadSettings", "\"TargetTablePrepMode\": \"truncate_before_load\","
+                                           " \"CreatePkAfterFullLoad\": true, \"MaxFullLoadSubTasks\": 49,"
+                                           " \"CommitRate\": 50000"))
+            ->load;
     assert_int_equal(l->prep_mode, GW__PREP_MODE__TRUNCATE_BEFORE_LOAD);
     assert_int_equal(l->create_pk_after_load, GW__TRI__YES);
     assert_int_equal(l->max_subtasks, 49);
     assert_int_equal(l->commit_rate, 50000);
-    l = accepted(GROUP("FullLoadSettings", "\"TargetTablePrepMode\": \"DROP_AND_CREATE\", \"CreatePkAfterFullLoad\": false"))->load;
+    l = accepted(
+            GROUP("FullLoadSettings", "\"TargetTablePrepMode\": \"DROP_AND_CREATE\", \"CreatePkAfterFullLoad\": false"))
+            ->load;
     assert_int_equal(l->prep_mode, GW__PREP_MODE__DROP_AND_CREATE);
     assert_int_equal(l->create_pk_after_load, GW__TRI__NO);
     refused(GROUP("FullLoadSettings", "\"TargetTablePrepMode\": \"DROP\""),
@@ -65,13 +70,18 @@ static void
 errors(void **state)
 {
     (void)state;
-    const Gw__ErrorSettings *e = accepted(GROUP("ErrorBehavior",
-        "\"DataErrorPolicy\": \"IGNORE_RECORD\", \"DataTruncationErrorPolicy\": \"STOP_TASK\","
-        " \"DataErrorEscalationCount\": 7, \"DataErrorEscalationPolicy\": \"LOG_ERROR\", \"TableErrorPolicy\": \"STOP_TASK\","
-        " \"TableErrorEscalationCount\": 8, \"TableErrorEscalationPolicy\": \"SUSPEND_TABLE\", \"RecoverableErrorCount\": 0,"
-        " \"RecoverableErrorInterval\": 1, \"RecoverableErrorThrottling\": false, \"RecoverableErrorThrottlingMax\": 9,"
-        " \"RecoverableErrorStopRetryAfterThrottlingMax\": true, \"FailOnNoTablesCaptured\": false,"
-        " \"FullLoadIgnoreConflicts\": false"))->errors;
+    const Gw__ErrorSettings *e =
+        accepted(GROUP("ErrorBehavior",
+                       "\"DataErrorPolicy\": \"IGNORE_RECORD\", \"DataTruncationErrorPolicy\": \"STOP_TASK\","
+                       " \"DataErrorEscalationCount\": 7, \"DataErrorEscalationPolicy\": \"LOG_ERROR\", "
+                       "\"TableErrorPolicy\": \"STOP_TASK\","
+                       " \"TableErrorEscalationCount\": 8, \"TableErrorEscalationPolicy\": \"SUSPEND_TABLE\", "
+                       "\"RecoverableErrorCount\": 0,"
+                       " \"RecoverableErrorInterval\": 1, \"RecoverableErrorThrottling\": false, "
+                       "\"RecoverableErrorThrottlingMax\": 9,"
+                       " \"RecoverableErrorStopRetryAfterThrottlingMax\": true, \"FailOnNoTablesCaptured\": false,"
+                       " \"FullLoadIgnoreConflicts\": false"))
+            ->errors;
     assert_int_equal(e->data_error, GW__ERROR_POLICY__IGNORE_RECORD);
     assert_int_equal(e->data_truncation, GW__ERROR_POLICY__STOP_TASK);
     assert_int_equal(e->data_escalation_count, 7);
@@ -84,8 +94,8 @@ errors(void **state)
     assert_false(e->fail_on_no_tables);
     refused(GROUP("ErrorBehavior", "\"RecoverableErrorCount\": -2"), "out of range: -1 to");
     refused(GROUP("ErrorBehavior", "\"DataErrorPolicy\": 3"), "(not a text)");
-    refused_hint(GROUP("ErrorBehavior", "\"DataErrorPolcy\": \"LOG_ERROR\""), "task-settings.ErrorBehavior: unknown key",
-                 "did you mean \"DataErrorPolicy\"?");
+    refused_hint(GROUP("ErrorBehavior", "\"DataErrorPolcy\": \"LOG_ERROR\""),
+                 "task-settings.ErrorBehavior: unknown key", "did you mean \"DataErrorPolicy\"?");
 }
 
 static void

@@ -123,7 +123,7 @@ wide_characters(void **state)
         skip();
     }
     assert_int_equal(gw_text_width("日本", true), 4);
-    assert_string_equal(cut("日本語", 4, true), "日…"); // half of one does not fit
+    assert_string_equal(cut("日本語", 4, true), "日…");    // half of one does not fit
     assert_int_equal(gw_text_width("e\xcc\x81", true), 1); // a combining accent takes none
     setlocale(LC_CTYPE, "C");
 }
@@ -135,11 +135,17 @@ nothing_drives_the_terminal(void **state)
     assert_string_equal(cut("a\x1b[31mb", 20, true), "a?[31mb");
     assert_string_equal(cut("a\nb\tc\rd", 20, true), "a b c d");
     assert_string_equal(cut("a\x7f\x01", 20, true), "a??");
-    assert_string_equal(cut("a\xc2\x9b" "31m", 20, true), "a?31m");     // CSI as one character
-    assert_string_equal(cut("a\xe2\x80\xae" "b", 20, true), "a?b");      // right-to-left override
-    assert_string_equal(cut("a\xef\xbb\xbf", 20, true), "a?");           // a byte order mark
+    assert_string_equal(cut("a\xc2\x9b"
+                            "31m",
+                            20, true),
+                        "a?31m"); // CSI as one character
+    assert_string_equal(cut("a\xe2\x80\xae"
+                            "b",
+                            20, true),
+                        "a?b");                                               // right-to-left override
+    assert_string_equal(cut("a\xef\xbb\xbf", 20, true), "a?");                // a byte order mark
     assert_string_equal(cut("\xff\xc0\x80\xed\xa0\x80", 20, true), "??????"); // not UTF-8
-    assert_string_equal(cut("a\xe2\x82", 20, true), "a??");              // cut short
+    assert_string_equal(cut("a\xe2\x82", 20, true), "a??");                   // cut short
     for (int c = 1; c < 256; c++) {
         char s[3] = {(char)c, 'x', 0};
         const char *shown = cut(s, 10, false);
@@ -171,9 +177,8 @@ bars(void **state)
     static const struct {
         double fraction;
         const char *ascii, *utf8;
-    } cases[] = {{0, "....", "░░░░"}, {0.5, "##..", "██░░"},      {0.55, "##..", "██▏░"},
-                 {1, "####", "████"}, {7, "####", "████"},        {-7, "....", "░░░░"},
-                 {0.999, "###.", "███▉"}};
+    } cases[] = {{0, "....", "░░░░"}, {0.5, "##..", "██░░"}, {0.55, "##..", "██▏░"}, {1, "####", "████"},
+                 {7, "####", "████"}, {-7, "....", "░░░░"},  {0.999, "###.", "███▉"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gw_buf_reset(&b);
         gw_text_bar(&b, cases[i].fraction, 4, false);
@@ -189,8 +194,10 @@ valid_utf8(void **state)
 {
     (void)state;
     gw_buf_reset(&b);
-    gw_text_utf8(&b, "a\xff" "é\xc0\xaf\xf4\x90\x80\x80\n");
-    assert_string_equal(b.data, "a\xef\xbf\xbd" "é\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\n");
+    gw_text_utf8(&b, "a\xff"
+                     "é\xc0\xaf\xf4\x90\x80\x80\n");
+    assert_string_equal(b.data, "a\xef\xbf\xbd"
+                                "é\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\n");
 }
 
 static int
@@ -213,14 +220,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(percents),
-        cmocka_unit_test(times),
-        cmocka_unit_test(columns),
-        cmocka_unit_test(wide_characters),
-        cmocka_unit_test(nothing_drives_the_terminal),
-        cmocka_unit_test(wrapped),
-        cmocka_unit_test(bars),
+        cmocka_unit_test(numbers),         cmocka_unit_test(percents),
+        cmocka_unit_test(times),           cmocka_unit_test(columns),
+        cmocka_unit_test(wide_characters), cmocka_unit_test(nothing_drives_the_terminal),
+        cmocka_unit_test(wrapped),         cmocka_unit_test(bars),
         cmocka_unit_test(valid_utf8),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

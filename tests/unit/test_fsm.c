@@ -83,7 +83,8 @@ static void
 every_phase_with_a_job_has_one(void **state)
 {
     (void)state;
-    static const enum phase jobs[] = {P_STATE, P_CLEAR, P_INSPECT, P_MAP, P_PREFLIGHT, P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP};
+    static const enum phase jobs[] = {P_STATE,    P_CLEAR,  P_INSPECT,  P_MAP, P_PREFLIGHT,
+                                      P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP};
     assert_int_equal(sizeof phase_jobs / sizeof *phase_jobs, sizeof jobs / sizeof *jobs);
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         size_t found = 0;
@@ -174,9 +175,11 @@ transitions_are_kept(void **state)
     assert_int_equal(co->phase, P_ENDED);
     assert_true(co->ended_us > 0);
     sqlite3_stmt *s = NULL;
-    assert_int_equal(sqlite3_prepare_v2(co->db, "SELECT count(*), group_concat(to_state, ' > ') FROM"
-                                                " (SELECT to_state FROM transitions WHERE what = 'task' ORDER BY rowid)",
-                                        -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(co->db,
+                                        "SELECT count(*), group_concat(to_state, ' > ') FROM"
+                                        " (SELECT to_state FROM transitions WHERE what = 'task' ORDER BY rowid)",
+                                        -1, &s, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(s), SQLITE_ROW);
     assert_int_equal(sqlite3_column_int(s, 0), 4);
     assert_string_equal((const char *)sqlite3_column_text(s, 1), "reading state > describing > stopping > ended");

@@ -154,13 +154,13 @@ static const struct {
     Gw__DefaultKind want;
     const char *text;
 } defaults[] = {
-#define LITERAL GW__DEFAULT_KIND__DEFAULT_LITERAL
+#define LITERAL    GW__DEFAULT_KIND__DEFAULT_LITERAL
 #define EXPRESSION GW__DEFAULT_KIND__DEFAULT_EXPRESSION
-#define STAMP GW__DEFAULT_KIND__DEFAULT_CURRENT_TIMESTAMP
-#define NOTHING GW__DEFAULT_KIND__DEFAULT_NULL
-#define TEXT GW__KIND__KIND_TEXT
-#define INT GW__KIND__KIND_INT32
-#define BOOL GW__KIND__KIND_BOOL
+#define STAMP      GW__DEFAULT_KIND__DEFAULT_CURRENT_TIMESTAMP
+#define NOTHING    GW__DEFAULT_KIND__DEFAULT_NULL
+#define TEXT       GW__KIND__KIND_TEXT
+#define INT        GW__KIND__KIND_INT32
+#define BOOL       GW__KIND__KIND_BOOL
     {"", TEXT, GW__DEFAULT_KIND__DEFAULT_NONE, ""},
     {"'new'::character varying", GW__KIND__KIND_VARCHAR, LITERAL, "new"},
     {"'it''s'::text", TEXT, LITERAL, "it's"},

@@ -16,9 +16,19 @@ fields(void **state)
     static const struct {
         const char *value, *field;
     } cases[] = {
-        {"", ""},         {"abc", "abc"}, {"\t", "\\t"},        {"\n", "\\n"},     {"\r", "\\r"},
-        {"\\", "\\\\"},   {"\\N", "\\\\N"}, {"\\.", "\\\\."},   {"a\tb\nc", "a\\tb\\nc"},
-        {"\b\f\v", "\b\f\v"}, {"é€", "é€"}, {"\xff", "\xff"}, {"\\\\x", "\\\\\\\\x"},
+        {"", ""},
+        {"abc", "abc"},
+        {"\t", "\\t"},
+        {"\n", "\\n"},
+        {"\r", "\\r"},
+        {"\\", "\\\\"},
+        {"\\N", "\\\\N"},
+        {"\\.", "\\\\."},
+        {"a\tb\nc", "a\\tb\\nc"},
+        {"\b\f\v", "\b\f\v"},
+        {"é€", "é€"},
+        {"\xff", "\xff"},
+        {"\\\\x", "\\\\\\\\x"},
     };
     struct gw_buf b, back;
     gw_buf_init(&b, 1 << 20);
@@ -192,10 +202,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields),       cmocka_unit_test(every_byte_and_pair_returns),
-        cmocka_unit_test(what_postgresql_escapes_is_read), cmocka_unit_test(bytes),
-        cmocka_unit_test(rows),         cmocka_unit_test(large_fields),
-        cmocka_unit_test(growth),       cmocka_unit_test(the_ceiling),
+        cmocka_unit_test(fields),
+        cmocka_unit_test(every_byte_and_pair_returns),
+        cmocka_unit_test(what_postgresql_escapes_is_read),
+        cmocka_unit_test(bytes),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(large_fields),
+        cmocka_unit_test(growth),
+        cmocka_unit_test(the_ceiling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,8 @@ parameters(void **state)
 {
     (void)state;
     struct gw_err err = {0};
-    const Gw__Endpoint *e = parse("postgresql://h/d?sslmode=verify-full&sslrootcert=%2Fca%26b&x=&passfile=/p&a=b=c&", &err);
+    const Gw__Endpoint *e =
+        parse("postgresql://h/d?sslmode=verify-full&sslrootcert=%2Fca%26b&x=&passfile=/p&a=b=c&", &err);
     assert_non_null(e);
     static const char *const want[][2] = {
         {"sslmode", "verify-full"}, {"sslrootcert", "/ca&b"}, {"x", ""}, {"passfile", "/p"}, {"a", "b=c"}};

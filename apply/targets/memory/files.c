@@ -11,8 +11,8 @@ void
 memory_escape(struct gw_buf *out, const char *name)
 {
     for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
-        bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                     (*p >= '0' && *p <= '9') || *p == '_' || *p == '-';
+        bool plain =
+            (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_' || *p == '-';
         gw_buf_printf(out, plain ? "%c" : "%%%02X", *p);
     }
 }

@@ -10,8 +10,8 @@
 #include "common/plan.h"
 
 int
-memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c,
-                  bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
+memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c, bool careful,
+                  uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
 {
     struct memory_target *t = self;
     gw_assert(!t->loading);
@@ -43,8 +43,8 @@ memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const 
     // The claim before this one can never be committed any more.
     for (uint64_t epoch = t->chunk.epoch - 1; epoch <= t->chunk.epoch; epoch++) {
         char refused[MEMORY_PATH + 16];
-        snprintf(t->rows_path, sizeof t->rows_path, "%s/%s.%u.%u.%" PRIu64, folder,
-                 t->log.state->task_uuid, c->generation, c->no, epoch);
+        snprintf(t->rows_path, sizeof t->rows_path, "%s/%s.%u.%u.%" PRIu64, folder, t->log.state->task_uuid,
+                 c->generation, c->no, epoch);
         snprintf(refused, sizeof refused, "%s.refused", t->rows_path);
         unlink(t->rows_path);
         unlink(refused);
@@ -76,8 +76,8 @@ memory_load_write(void *self, const char *rows, size_t len, uint32_t nrows, stru
         size_t n = gw_copy_row_len(rows + at, len - at);
         size_t fields = n ? gw_copy_split(rows + at, n, &field, 1) : 0;
         if (n == 0 || (fields != t->fields && t->fields)) {
-            return gw_err_set(err, GW_BUG, NULL, "a row of \"%s\" has %zu fields, the table %zu",
-                              t->table->name, fields, t->fields);
+            return gw_err_set(err, GW_BUG, NULL, "a row of \"%s\" has %zu fields, the table %zu", t->table->name,
+                              fields, t->fields);
         }
         if (refuse && memmem(rows + at, n, t->refuse, refuse)) {
             return gw_err_set(err, GW_DATA, "REFUSED", "the row contains \"%s\"", t->refuse);
@@ -131,12 +131,11 @@ sync_file(FILE **f)
 }
 
 static int
-commit(struct memory_target *t, const struct gw_target_counts *n, const char *snapshot,
-       struct gw_err *err)
+commit(struct memory_target *t, const struct gw_target_counts *n, const char *snapshot, struct gw_err *err)
 {
     if (n->rows_written != t->written) {
-        return gw_err_set(err, GW_BUG, NULL, "%" PRIu64 " rows were written, not %" PRIu64,
-                          t->written, n->rows_written);
+        return gw_err_set(err, GW_BUG, NULL, "%" PRIu64 " rows were written, not %" PRIu64, t->written,
+                          n->rows_written);
     }
     if (GW_FAULT("apply.before_fence")) {
         return gw_err_set(err, GW_RETRY, NULL, "fault point apply.before_fence");
@@ -171,8 +170,7 @@ commit(struct memory_target *t, const struct gw_target_counts *n, const char *sn
 }
 
 int
-memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                   struct gw_err *err)
+memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err)
 {
     struct memory_target *t = self;
     gw_assert(t->loading);

@@ -130,8 +130,7 @@ fold(struct memory_target *t, Gw__Command *r)
     case GW__COMMAND__BODY_PREPARE: {
         Gw__TablePlan *p = memory_log_table(t, r->prepare->table->id);
         begin_generation(p, r->prepare->generation);
-        p->state = r->job == MEMORY_PREPARED ? GW__TABLE_STATE__STATE_LOADING
-                                             : GW__TABLE_STATE__STATE_CLEARING;
+        p->state = r->job == MEMORY_PREPARED ? GW__TABLE_STATE__STATE_LOADING : GW__TABLE_STATE__STATE_CLEARING;
         break;
     }
     case GW__COMMAND__BODY_LOAD_CHUNK: fold_chunk(t, r->load_chunk->chunk); break;
@@ -247,21 +246,17 @@ legal_chunk(const struct memory_target *t, Gw__Chunk *c, struct gw_err *err)
         c->epoch = stored->epoch + 1;
         return stored->done ? GW_END : GW_OK;
     }
-    return stored->done || stored->epoch != c->epoch
-               ? fenced(err, "somebody else owns the chunk now")
-               : GW_OK;
+    return stored->done || stored->epoch != c->epoch ? fenced(err, "somebody else owns the chunk now") : GW_OK;
 }
 
 static int
-legal_prepare(const struct memory_target *t, const Gw__PrepareTable *c, bool prepared,
-              struct gw_err *err)
+legal_prepare(const struct memory_target *t, const Gw__PrepareTable *c, bool prepared, struct gw_err *err)
 {
     const Gw__TablePlan *p = memory_log_table(t, c->table->id);
     if (!p || p->generation > c->generation) {
         return fenced(err, p ? "a newer generation of it was begun" : "it is not in the task");
     }
-    if (prepared &&
-        (p->generation != c->generation || p->state != GW__TABLE_STATE__STATE_CLEARING)) {
+    if (prepared && (p->generation != c->generation || p->state != GW__TABLE_STATE__STATE_CLEARING)) {
         return fenced(err, "somebody else has prepared it");
     }
     for (size_t i = 0; p->generation == c->generation && i < p->n_chunks; i++) {
@@ -287,8 +282,7 @@ legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
         return !p || p->generation != r->finish_step->generation
                    ? fenced(err, "its generation is not the table's present one")
                    : GW_OK;
-    case GW__COMMAND__BODY_PREPARE:
-        return legal_prepare(t, r->prepare, r->job == MEMORY_PREPARED, err);
+    case GW__COMMAND__BODY_PREPARE: return legal_prepare(t, r->prepare, r->job == MEMORY_PREPARED, err);
     case GW__COMMAND__BODY_LOAD_CHUNK: return legal_chunk(t, r->load_chunk->chunk, err);
     default: return GW_OK;
     }
@@ -318,14 +312,12 @@ read_next(struct memory_target *t, struct gw_err *err)
     if (fd >= 0) {
         close(fd);
     }
-    Gw__Command *record =
-        failed ? NULL : gw__command__unpack(gw_arena_pb(&t->log.arena), size, bytes);
-    bool sound = record && (t->log.n == 0 ? record->body_case == GW__COMMAND__BODY_REGISTER
-                                          : legal(t, record, NULL) == GW_OK);
+    Gw__Command *record = failed ? NULL : gw__command__unpack(gw_arena_pb(&t->log.arena), size, bytes);
+    bool sound =
+        record && (t->log.n == 0 ? record->body_case == GW__COMMAND__BODY_REGISTER : legal(t, record, NULL) == GW_OK);
     if (!sound) {
         return failed ? gw_err_errno(err, failed, "read record %s of \"%s\"", name, t->path)
-                      : gw_err_set(err, GW_CONFIG, NULL, "record %s of \"%s\" cannot be read", name,
-                                   t->path);
+                      : gw_err_set(err, GW_CONFIG, NULL, "record %s of \"%s\" cannot be read", name, t->path);
     }
     fold(t, record);
     t->log.n++;
@@ -380,8 +372,8 @@ static bool
 still_there(const struct memory_target *t)
 {
     struct stat ours, theirs;
-    return fstat(t->log.dir, &ours) == 0 && stat(t->path, &theirs) == 0 &&
-           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+    return fstat(t->log.dir, &ours) == 0 && stat(t->path, &theirs) == 0 && ours.st_dev == theirs.st_dev &&
+           ours.st_ino == theirs.st_ino;
 }
 
 // GW_AGAIN: the number is taken.
@@ -408,20 +400,17 @@ link_next(struct memory_target *t, const Gw__Command *record, struct gw_err *err
         return fenced(err, "the task is not on the target any more");
     }
     return r != GW_OK || failed == 0 ? r
-           : failed == EEXIST
-               ? GW_AGAIN
-               : gw_err_errno(err, failed, "write record %s of \"%s\"", name, t->path);
+           : failed == EEXIST        ? GW_AGAIN
+                                     : gw_err_errno(err, failed, "write record %s of \"%s\"", name, t->path);
 }
 
 int
 memory_log_append(struct memory_target *t, Gw__Command *record, struct gw_err *err)
 {
-    bool commits =
-        record->body_case == GW__COMMAND__BODY_LOAD_CHUNK && record->load_chunk->chunk->done;
+    bool commits = record->body_case == GW__COMMAND__BODY_LOAD_CHUNK && record->load_chunk->chunk->done;
     if (t->log.dir < 0 || !still_there(t)) {
         // The task was dropped and perhaps begun anew. A claim is made again there; what was claimed before is over.
-        int r = commits ? fenced(err, "the task is not on the target any more")
-                        : memory_log_open(t, err);
+        int r = commits ? fenced(err, "the task is not on the target any more") : memory_log_open(t, err);
         if (r != GW_OK) {
             return r;
         }

@@ -29,7 +29,7 @@ enum { MEMORY_PATH = 3072 };
 enum { MEMORY_PREPARED = 1 };
 
 struct memory_log {
-    int dir; // of the task's log folder; stays with this very folder, whatever is put in its place. -1 = none
+    int dir;    // of the task's log folder; stays with this very folder, whatever is put in its place. -1 = none
     uint64_t n; // records read
     bool dropped;
     struct gw_arena arena;
@@ -55,15 +55,14 @@ struct memory_target {
     FILE *rows, *refused;        // refused is made with its first row
 };
 
-int memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size,
-                      struct gw_err *err);
+int
+memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size, struct gw_err *err);
 // load.c
-int memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
-                      bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+int memory_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
+                      uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int memory_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
 int memory_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
-int memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                       struct gw_err *err);
+int memory_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int memory_load_abort(void *self, struct gw_err *err);
 
 // files.c
@@ -84,7 +83,6 @@ int memory_log_create(struct memory_target *t, const Gw__Command *first, struct 
 // done. The epoch of a claim is filled in.
 int memory_log_append(struct memory_target *t, Gw__Command *record, struct gw_err *err);
 Gw__TablePlan *memory_log_table(const struct memory_target *t, uint32_t id); // NULL = none
-Gw__Chunk *memory_log_chunk(const struct memory_target *t, uint32_t table_id, uint32_t generation,
-                            uint32_t no);
+Gw__Chunk *memory_log_chunk(const struct memory_target *t, uint32_t table_id, uint32_t generation, uint32_t no);
 
 #endif

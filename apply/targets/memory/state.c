@@ -27,8 +27,7 @@ target_close(void *self)
 }
 
 static int
-target_open(void *self, const Gw__Task *task, const char *owner, const char *password,
-            struct gw_err *err)
+target_open(void *self, const Gw__Task *task, const char *owner, const char *password, struct gw_err *err)
 {
     (void)password;
     struct memory_target *t = self;
@@ -38,18 +37,15 @@ target_open(void *self, const Gw__Task *task, const char *owner, const char *pas
         const Gw__Setting *s = task->target->params[i];
         bool dir = strcmp(s->key, "dir") == 0;
         if (!dir && strcmp(s->key, "refuse") != 0) {
-            return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter %s is unknown",
-                              s->key);
+            return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter %s is unknown", s->key);
         }
         if (strlen(s->value) >= (dir ? sizeof t->dir : sizeof t->refuse)) {
-            return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter %s is too long",
-                              s->key);
+            return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter %s is too long", s->key);
         }
         snprintf(dir ? t->dir : t->refuse, dir ? sizeof t->dir : sizeof t->refuse, "%s", s->value);
     }
     if (t->dir[0] != '/') {
-        return gw_err_set(err, GW_CONFIG, NULL,
-                          "memory target: parameter dir must be an absolute path");
+        return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter dir must be an absolute path");
     }
     struct gw_buf path;
     gw_buf_init(&path, sizeof t->path - 64);
@@ -61,13 +57,11 @@ target_open(void *self, const Gw__Task *task, const char *owner, const char *pas
     snprintf(t->path, sizeof t->path, "%s", path.data);
     bool fits = !path.overflowed;
     gw_buf_fini(&path);
-    return fits ? GW_OK
-                : gw_err_set(err, GW_CONFIG, NULL, "memory target: the task's name is too long");
+    return fits ? GW_OK : gw_err_set(err, GW_CONFIG, NULL, "memory target: the task's name is too long");
 }
 
 int
-memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size,
-                  struct gw_err *err)
+memory_table_path(const struct memory_target *t, const Gw__Table *table, char *ret, size_t size, struct gw_err *err)
 {
     struct gw_buf path;
     gw_buf_init(&path, size - 1);
@@ -78,15 +72,13 @@ memory_table_path(const struct memory_target *t, const Gw__Table *table, char *r
     snprintf(ret, size, "%s", path.data);
     bool fits = !path.overflowed;
     gw_buf_fini(&path);
-    return fits ? GW_OK
-                : gw_err_set(err, GW_CONFIG, NULL, "the name \"%s\" is too long", table->name);
+    return fits ? GW_OK : gw_err_set(err, GW_CONFIG, NULL, "the name \"%s\" is too long", table->name);
 }
 
 // ---- preflight ---------------------------------------------------------------------------------
 
 static void
-find(struct gw_arena *a, Gw__Catalog *out, Gw__Severity severity, const Gw__Table *t, char *message,
-     const char *action)
+find(struct gw_arena *a, Gw__Catalog *out, Gw__Severity severity, const Gw__Table *t, char *message, const char *action)
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -98,8 +90,8 @@ find(struct gw_arena *a, Gw__Catalog *out, Gw__Severity severity, const Gw__Tabl
 }
 
 static int
-preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-          Gw__Catalog *findings, struct gw_err *err)
+preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+          struct gw_err *err)
 {
     (void)resuming;
     struct memory_target *t = self;
@@ -109,11 +101,9 @@ preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
     bool there = access(t->dir, F_OK) == 0;
     if (access(there ? t->dir : parent[0] ? parent : "/", W_OK | X_OK) != 0) {
         find(a, findings, GW__SEVERITY__SEVERITY_ERROR, NULL,
-             gw_arena_printf(a, "folder \"%s\" cannot be written", t->dir),
-             "give this user write permission");
+             gw_arena_printf(a, "folder \"%s\" cannot be written", t->dir), "give this user write permission");
     }
-    find(a, findings, GW__SEVERITY__SEVERITY_INFO, NULL,
-         gw_arena_strdup(a, "this target keeps rows as text"),
+    find(a, findings, GW__SEVERITY__SEVERITY_INFO, NULL, gw_arena_strdup(a, "this target keeps rows as text"),
          "keys, indexes and sequences are noted as done, and enforced by nobody");
     for (size_t i = 0; i < cat->n_tables; i++) {
         const Gw__Table *table = cat->tables[i];
@@ -123,11 +113,9 @@ preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
                  gw_arena_strdup(a, "the name is too long for a folder"), "rename the table");
         }
         for (size_t k = 0; k < i; k++) {
-            if (strcmp(table->name, cat->tables[k]->name) == 0 &&
-                strcmp(table->schema, cat->tables[k]->schema) == 0) {
+            if (strcmp(table->name, cat->tables[k]->name) == 0 && strcmp(table->schema, cat->tables[k]->schema) == 0) {
                 find(a, findings, GW__SEVERITY__SEVERITY_ERROR, table,
-                     gw_arena_printf(a, "\"%s\" would receive another table's name", table->name),
-                     "rename one");
+                     gw_arena_printf(a, "\"%s\" would receive another table's name", table->name), "rename one");
             }
         }
     }
@@ -170,8 +158,7 @@ lock_control(struct memory_target *t, int *ret, struct gw_err *err)
         bool locked = fd >= 0 && flock(fd, LOCK_EX) == 0;
         int failed = locked ? 0 : errno;
         // Whoever held the lock before may have removed the folder.
-        if (locked && fstat(fd, &ours) == 0 && stat(t->control, &theirs) == 0 &&
-            ours.st_ino == theirs.st_ino) {
+        if (locked && fstat(fd, &ours) == 0 && stat(t->control, &theirs) == 0 && ours.st_ino == theirs.st_ino) {
             *ret = fd;
             return GW_OK;
         }
@@ -199,8 +186,7 @@ state_register(void *self, const Gw__TargetState *state, struct gw_err *err)
     }
     if (r == GW_OK && t->log.state) {
         if (strcmp(t->log.state->task_uuid, state->task_uuid) != 0) {
-            r = gw_err_set(err, GW_CONFIG, NULL,
-                           "task \"%s\" is on the target already, begun by somebody else",
+            r = gw_err_set(err, GW_CONFIG, NULL, "task \"%s\" is on the target already, begun by somebody else",
                            t->task->name);
         }
     } else if (r == GW_OK) {
@@ -244,8 +230,7 @@ sweep(struct memory_target *t, const Gw__TablePlan *p, bool all, bool ended, str
     int r = memory_table_path(t, p->target, path, sizeof path, err);
     DIR *d = r == GW_OK ? opendir(path) : NULL;
     if (!d) {
-        return r == GW_OK && errno != ENOENT ? gw_err_errno(err, errno, "open folder \"%s\"", path)
-                                             : r;
+        return r == GW_OK && errno != ENOENT ? gw_err_errno(err, errno, "open folder \"%s\"", path) : r;
     }
     size_t uuid = strlen(t->log.state->task_uuid);
     int failed = 0;
@@ -369,8 +354,8 @@ state_drop(void *self, struct gw_err *err)
 // ---- finish ------------------------------------------------------------------------------------
 
 static void
-add_step(struct gw_arena *a, Gw__Steps *steps, const Gw__Table *t, Gw__StepPhase phase,
-         const char *kind, const char *object)
+add_step(struct gw_arena *a, Gw__Steps *steps, const Gw__Table *t, Gw__StepPhase phase, const char *kind,
+         const char *object)
 {
     Gw__Step *s = gw_pb_new(a, Gw__Step, gw__step__init);
     s->table_id = t->id;
@@ -391,8 +376,7 @@ finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, 
         add_step(a, ret, t, GW__STEP_PHASE__STEP_KEYS, "index", t->indexes[i]->name);
     }
     for (size_t i = 0; i < t->n_foreign_keys; i++) {
-        add_step(a, ret, t, GW__STEP_PHASE__STEP_CONSTRAINTS, "foreign key",
-                 t->foreign_keys[i]->name);
+        add_step(a, ret, t, GW__STEP_PHASE__STEP_CONSTRAINTS, "foreign key", t->foreign_keys[i]->name);
     }
     for (size_t i = 0; i < t->n_columns; i++) {
         if (t->columns[i]->identity != GW__IDENTITY__IDENTITY_NONE) {
@@ -403,8 +387,7 @@ finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, 
 }
 
 static int
-finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation,
-            struct gw_err *err)
+finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation, struct gw_err *err)
 {
     Gw__Command record = GW__COMMAND__INIT;
     Gw__FinishStep body = GW__FINISH_STEP__INIT;

@@ -14,8 +14,8 @@
 #define CHUNK_KEY "task = $l AND table_id = $u AND generation = $u AND no = $u"
 
 static void
-chunk_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, uint32_t table_id, uint32_t generation,
-                uint32_t no, uint64_t epoch)
+chunk_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, uint32_t table_id, uint32_t generation, uint32_t no,
+                uint64_t epoch)
 {
     myt_lock_name(ret, t, t->task->name, table_id, generation, (uint64_t)no + 1, epoch);
 }
@@ -57,8 +57,7 @@ table_open(struct myt *t, uint32_t table_id, uint32_t generation, bool *ret, str
     int rc = myt_scalar(t, &n, NULL, err,
                         "SELECT 1 FROM $c.tables WHERE task = $l AND table_id = $u AND generation = $u"
                         " AND state <> $u LOCK IN SHARE MODE",
-                        t->task->name, MYT_U(table_id), MYT_U(generation),
-                        MYT_U(GW__TABLE_STATE__STATE_CLEARING));
+                        t->task->name, MYT_U(table_id), MYT_U(generation), MYT_U(GW__TABLE_STATE__STATE_CLEARING));
     *ret = n == 1;
     return rc;
 }
@@ -79,8 +78,8 @@ fill_done(struct gw_arena *a, const Gw__Chunk *c, MYSQL_ROW row, Gw__Chunk *done
 
 // In a transaction. GW_END: the chunk is durable.
 static int
-take(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, const char *plan, uint64_t *ret_epoch,
-     Gw__Chunk *done, struct gw_err *err)
+take(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, const char *plan, uint64_t *ret_epoch, Gw__Chunk *done,
+     struct gw_err *err)
 {
     bool open = false;
     int rc = table_open(t, c->table_id, c->generation, &open, err);
@@ -148,13 +147,13 @@ myt_fence(struct myt *t, const struct gw_target_counts *n, const char *snapshot,
                         "UPDATE $c.chunks SET state = 1, snapshot = $l, rows_read = $u, rows_written = $u,"
                         " rows_refused = $u, values_truncated = $u, bytes = $u, done_us = $u"
                         " WHERE " CHUNK_KEY " AND epoch = $u AND owner = $l AND state = 0",
-                        snapshot ? snapshot : "", n->rows_read, n->rows_written, n->rows_refused,
-                        n->values_truncated, n->bytes, MYT_U(gw_wall_us()), t->task->name,
-                        MYT_U(l->table_id), MYT_U(l->generation), MYT_U(l->no), l->epoch, t->owner);
+                        snapshot ? snapshot : "", n->rows_read, n->rows_written, n->rows_refused, n->values_truncated,
+                        n->bytes, MYT_U(gw_wall_us()), t->task->name, MYT_U(l->table_id), MYT_U(l->generation),
+                        MYT_U(l->no), l->epoch, t->owner);
     }
     if (rc == GW_OK && rows != 1) {
-        return gw_err_set(err, GW_FENCED, "", "somebody else owns chunk %u of table \"%s.%s\" by now",
-                          l->no, myt_schema(t, l->table), l->table->name);
+        return gw_err_set(err, GW_FENCED, "", "somebody else owns chunk %u of table \"%s.%s\" by now", l->no,
+                          myt_schema(t, l->table), l->table->name);
     }
     return rc;
 }

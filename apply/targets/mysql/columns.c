@@ -54,9 +54,9 @@ static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int"
 static const char *const texts[] = {"varchar", "tinytext", "text", "mediumtext", "longtext", NULL};
 static const char *const blobs[] = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", NULL};
 static const char *const times[] = {"date", "datetime", "timestamp", NULL};
-static const char *const shapes[] = {"geometry",     "point",           "linestring",   "polygon",
-                                     "multipoint",   "multilinestring", "multipolygon", "geometrycollection",
-                                     "geomcollection", NULL};
+static const char *const shapes[] = {
+    "geometry",        "point",        "linestring",         "polygon",        "multipoint",
+    "multilinestring", "multipolygon", "geometrycollection", "geomcollection", NULL};
 
 static bool
 is_float(const char *base)
@@ -157,7 +157,8 @@ type_fit(const char *need_text, const char *have_text, const char **why)
         }
         return text_fit(&need, &have, why);
     }
-    if (txt_have && (bin_need || rank_of(need.base, shapes) >= 0 || strcmp(need.base, "bit") == 0 || strcmp(need.base, "tinyint") == 0)) {
+    if (txt_have && (bin_need || rank_of(need.base, shapes) >= 0 || strcmp(need.base, "bit") == 0 ||
+                     strcmp(need.base, "tinyint") == 0)) {
         *why = "values would be in the form in which they travel";
         return ALTERS;
     }
@@ -240,9 +241,8 @@ check_one(const struct myt *t, struct myt_findings *f, const Gw__Table *table, c
         // These two put a value of their own where NULL comes, without a warning.
         bool fills = strcasecmp(myt_text(row, DATA_TYPE), "timestamp") == 0 ||
                      strcasestr(myt_text(row, EXTRA), "auto_increment");
-        myt_find(f, fills ? ERR : WARN, table, c->name,
-                 fills ? "allow NULL in it" : "rows without a value are refused", NULL,
-                 "column \"%s\" is NOT NULL on the target only", c->name);
+        myt_find(f, fills ? ERR : WARN, table, c->name, fills ? "allow NULL in it" : "rows without a value are refused",
+                 NULL, "column \"%s\" is NOT NULL on the target only", c->name);
     }
     MYT_BUF need;
     gw_buf_init(&need, 1 << 20);
@@ -285,8 +285,8 @@ myt_preflight_columns(struct myt *t, struct myt_findings *f, const Gw__Table *ta
         for (size_t k = 0; k < table->n_columns && !known; k++) {
             known = myt_same_name(table->columns[k]->name, myt_text(row, NAME));
         }
-        bool fills = myt_u64(row, HAS_DEFAULT) || strcasestr(myt_text(row, EXTRA), "auto_increment") ||
-                     is_generated(row);
+        bool fills =
+            myt_u64(row, HAS_DEFAULT) || strcasestr(myt_text(row, EXTRA), "auto_increment") || is_generated(row);
         if (!known && strcmp(myt_text(row, NULLABLE), "NO") == 0 && !fills) {
             myt_find(f, ERR, table, myt_text(row, NAME), "give it a default", NULL,
                      "column \"%s\" of the table on the target is NOT NULL, has no default and is not "

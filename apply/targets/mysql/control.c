@@ -90,8 +90,7 @@ myt_control_exists(struct myt *t, const char *table, bool *ret, struct gw_err *e
     gw_buf_init(&where, 8192);
     myt_where_table(&where, t, "TABLE_SCHEMA", t->control, "TABLE_NAME", table);
     uint64_t n = 0;
-    int rc = myt_scalar(t, &n, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s",
-                        where.data);
+    int rc = myt_scalar(t, &n, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s", where.data);
     *ret = n > 0;
     return rc;
 }
@@ -101,8 +100,8 @@ myt_schema_exists(struct myt *t, const char *schema, bool *ret, struct gw_err *e
 {
     uint64_t n = 0;
     int rc = myt_scalar(t, &n, NULL, err,
-                        "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = $l AND $s = $l",
-                        schema, t->fold_names ? "SCHEMA_NAME" : "BINARY SCHEMA_NAME", schema);
+                        "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = $l AND $s = $l", schema,
+                        t->fold_names ? "SCHEMA_NAME" : "BINARY SCHEMA_NAME", schema);
     *ret = n > 0;
     return rc;
 }
@@ -178,8 +177,7 @@ myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, stru
     }
     MYSQL_ROW row = mysql_fetch_row(r);
     if (!row) {
-        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id,
-                          t->task->name);
+        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id, t->task->name);
     }
     struct myt_table_row x = {.generation = (uint32_t)myt_u64(row, 0),
                               .state = (Gw__TableState)myt_u64(row, 1),
@@ -198,16 +196,16 @@ myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, stru
 }
 
 int
-myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
-                enum myt_made made, struct gw_err *err)
+myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__TableState state, enum myt_made made,
+                struct gw_err *err)
 {
     uint64_t n = 0;
     int rc = myt_affect(t, &n, err,
                         "UPDATE $c.tables SET generation = $u, state = $u, made = $u$s"
                         " WHERE task = $l AND table_id = $u AND generation <= $u",
                         MYT_U(generation), MYT_U(state), MYT_U(made),
-                        state == GW__TABLE_STATE__STATE_LOADING ? ", had_rows = 0" : "", t->task->name,
-                        MYT_U(table_id), MYT_U(generation));
+                        state == GW__TABLE_STATE__STATE_LOADING ? ", had_rows = 0" : "", t->task->name, MYT_U(table_id),
+                        MYT_U(generation));
     if (rc == GW_OK && n != 1) {
         return gw_err_set(err, GW_FENCED, "", "a newer generation than %u is stored", generation);
     }

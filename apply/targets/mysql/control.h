@@ -30,7 +30,7 @@ struct myt_table_row {
 };
 // The row of a table, locked until the end of the transaction. FENCED if there is none.
 int myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, struct gw_err *err);
-int myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
-                    enum myt_made made, struct gw_err *err);
+int myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__TableState state, enum myt_made made,
+                    struct gw_err *err);
 
 #endif

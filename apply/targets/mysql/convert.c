@@ -13,13 +13,13 @@
 
 enum op {
     OP_PLAIN,
-    OP_HEX,   // \x…, into bytes
-    OP_BOOL,  // t, f, into 1, 0
+    OP_HEX,  // \x…, into bytes
+    OP_BOOL, // t, f, into 1, 0
     OP_BOOL_BIT,
     OP_INTEGER, // a number that may have a fraction, which the server would round
-    OP_BITS,  // 0101, into bytes, right-aligned
-    OP_DATE,  // a date, or a timestamp into a date
-    OP_STAMP, // with a date
+    OP_BITS,    // 0101, into bytes, right-aligned
+    OP_DATE,    // a date, or a timestamp into a date
+    OP_STAMP,   // with a date
     OP_TIME,
     OP_LABEL,
 };
@@ -30,7 +30,7 @@ struct op_column {
     bool filled;       // the server would put a value of its own where NULL comes
     unsigned fraction; // digits of a second that the column holds
     const char *name;
-    char **labels;     // escaped as COPY text
+    char **labels; // escaped as COPY text
     size_t n_labels;
 };
 
@@ -57,10 +57,10 @@ one_of(const char *word, const char *const *words)
 static bool
 is_bytes(const char *type)
 {
-    static const char *const words[] = {"binary",       "varbinary", "tinyblob",   "blob",
-                                        "mediumblob",   "longblob",  "geometry",   "point",
-                                        "linestring",   "polygon",   "multipoint", "multilinestring",
-                                        "multipolygon", "geomcollection", "geometrycollection", "vector", NULL};
+    static const char *const words[] = {
+        "binary",       "varbinary",      "tinyblob",           "blob",    "mediumblob", "longblob",
+        "geometry",     "point",          "linestring",         "polygon", "multipoint", "multilinestring",
+        "multipolygon", "geomcollection", "geometrycollection", "vector",  NULL};
     return one_of(type, words);
 }
 
@@ -142,7 +142,9 @@ choose(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, const struct
     case GW__KIND__KIND_BLOB:
     case GW__KIND__KIND_GEOMETRY: o->op = is_bytes(type) ? OP_HEX : OP_PLAIN; break;
     case GW__KIND__KIND_BOOL:
-        o->op = is_integer(type) || strcasecmp(type, "decimal") == 0 ? OP_BOOL : strcasecmp(type, "bit") == 0 ? OP_BOOL_BIT : OP_PLAIN;
+        o->op = is_integer(type) || strcasecmp(type, "decimal") == 0 ? OP_BOOL
+                : strcasecmp(type, "bit") == 0                       ? OP_BOOL_BIT
+                                                                     : OP_PLAIN;
         break;
     case GW__KIND__KIND_BIT:
     case GW__KIND__KIND_VARBIT: o->op = strcasecmp(type, "bit") == 0 ? OP_BITS : OP_PLAIN; break;
@@ -263,8 +265,8 @@ put_byte(char *to, unsigned char b)
 }
 
 static const signed char digits[256] = {
-    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
-    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
     ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
 };
 
@@ -442,8 +444,7 @@ put_value(struct gw_buf *out, const struct value *x)
 
 // Fields that are plain go in one piece with what is between them.
 static int
-put_rows(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t len, bool values,
-         struct gw_err *err)
+put_rows(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t len, bool values, struct gw_err *err)
 {
     const char *p = rows, *end = rows + len;
     size_t col = 0;
@@ -467,8 +468,7 @@ put_rows(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t 
 }
 
 int
-myt_convert(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t len, bool values,
-            struct gw_err *err)
+myt_convert(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t len, bool values, struct gw_err *err)
 {
     size_t before = out->len;
     if (!myt_utf8_valid(rows, len)) { // bytes travel as digits: all of it is text

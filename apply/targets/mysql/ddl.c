@@ -104,7 +104,8 @@ is_date_text(const char *s)
 static bool
 is_hex_text(const char *s)
 {
-    return s[0] == '\\' && s[1] == 'x' && strlen(s) % 2 == 0 && strspn(s + 2, "0123456789abcdefABCDEF") == strlen(s + 2);
+    return s[0] == '\\' && s[1] == 'x' && strlen(s) % 2 == 0 &&
+           strspn(s + 2, "0123456789abcdefABCDEF") == strlen(s + 2);
 }
 
 static const char *
@@ -191,13 +192,10 @@ put_now(struct gw_buf *sql, const Gw__Column *c)
     case GW__KIND__KIND_TIMESTAMPTZ: // the column holds UTC
         gw_buf_printf(sql, date ? " DEFAULT (UTC_DATE())" : " DEFAULT (UTC_TIMESTAMP(%u))", digits);
         break;
-    case GW__KIND__KIND_TIME:
-        gw_buf_printf(sql, " DEFAULT (CURRENT_TIME(%u))", digits);
-        break;
+    case GW__KIND__KIND_TIME: gw_buf_printf(sql, " DEFAULT (CURRENT_TIME(%u))", digits); break;
     case GW__KIND__KIND_DATE: gw_buf_puts(sql, " DEFAULT (CURRENT_DATE)"); break;
     default: // as SQLite writes it
-        gw_buf_printf(sql, " DEFAULT (DATE_FORMAT(UTC_TIMESTAMP(), '%s'))",
-                      date ? "%Y-%m-%d" : "%Y-%m-%d %H:%i:%s");
+        gw_buf_printf(sql, " DEFAULT (DATE_FORMAT(UTC_TIMESTAMP(), '%s'))", date ? "%Y-%m-%d" : "%Y-%m-%d %H:%i:%s");
     }
 }
 
@@ -285,8 +283,7 @@ put_json_checks(struct gw_buf *sql, const struct myt *t, const Gw__Table *table)
 {
     for (size_t i = 0; i < table->n_columns; i++) {
         Gw__Kind k = table->columns[i]->type->kind;
-        if (!t->server.mariadb && !myt_native(table) &&
-            (k == GW__KIND__KIND_JSON || k == GW__KIND__KIND_JSONB)) {
+        if (!t->server.mariadb && !myt_native(table) && (k == GW__KIND__KIND_JSON || k == GW__KIND__KIND_JSONB)) {
             myt_put(t, sql, ",\n  CHECK (JSON_VALID($i))", table->columns[i]->name);
         }
     }

@@ -21,13 +21,12 @@ of_task(const struct myt *t, const Gw__Catalog *cat, const char *schema, const c
 
 // Foreign keys of other tables that stand in the way of emptying or dropping.
 static int
-check_referrers(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, const Gw__Table *table,
-                const char *what, struct gw_err *err)
+check_referrers(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, const Gw__Table *table, const char *what,
+                struct gw_err *err)
 {
     MYT_BUF where;
     gw_buf_init(&where, 16384);
-    myt_where_table(&where, t, "REFERENCED_TABLE_SCHEMA", myt_schema(t, table), "REFERENCED_TABLE_NAME",
-                    table->name);
+    myt_where_table(&where, t, "REFERENCED_TABLE_SCHEMA", myt_schema(t, table), "REFERENCED_TABLE_NAME", table->name);
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME"
@@ -39,8 +38,7 @@ check_referrers(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, c
         }
         MYT_BUF sql;
         gw_buf_init(&sql, 8192);
-        myt_put(t, &sql, "ALTER TABLE $i.$i DROP FOREIGN KEY $i", myt_text(row, 0), myt_text(row, 1),
-                myt_text(row, 2));
+        myt_put(t, &sql, "ALTER TABLE $i.$i DROP FOREIGN KEY $i", myt_text(row, 0), myt_text(row, 1), myt_text(row, 2));
         myt_find(f, ERR, table, myt_text(row, 2), "drop the key, or select that table too", sql.data,
                  "foreign key \"%s\" of table \"%s.%s\", which is not part of the task, refers to the "
                  "table that is to be %s",
@@ -102,8 +100,8 @@ check_kept(struct myt *t, struct myt_findings *f, const Gw__Table *table, const 
 }
 
 int
-myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat,
-                       const Gw__Table *table, bool resuming, struct gw_err *err)
+myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, const Gw__Table *table,
+                       bool resuming, struct gw_err *err)
 {
     if (resuming) {
         return GW_OK; // what a resumed task finds is its own work
@@ -127,8 +125,7 @@ myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Catalog 
         myt_find(f, INFO, table, "", "it is dropped and made anew", NULL, "the table is on the target already");
         return check_referrers(t, f, cat, table, "dropped", err);
     case GW__PREP_MODE__TRUNCATE_BEFORE_LOAD:
-        myt_find(f, INFO, table, "", "it is emptied; its definition stays", NULL,
-                 "the table is on the target already");
+        myt_find(f, INFO, table, "", "it is emptied; its definition stays", NULL, "the table is on the target already");
         rc = check_referrers(t, f, cat, table, "emptied", err);
         return rc == GW_OK ? check_kept(t, f, table, myt_text(row, 1), true, err) : rc;
     default: return check_kept(t, f, table, myt_text(row, 1), false, err);

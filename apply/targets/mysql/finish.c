@@ -37,12 +37,12 @@ record(struct job *j, struct gw_err *err)
     if (rc == GW_OK && row.generation != j->generation) {
         rc = not_stored(j, err);
     }
-    rc = rc == GW_OK ? myt_run(t, err,
-                               "INSERT INTO $c.steps (task, table_id, generation, name, done_us)"
-                               " VALUES ($l, $u, $u, $l, $u) ON DUPLICATE KEY UPDATE name = name",
-                               t->task->name, MYT_U(j->table->id), MYT_U(j->generation), j->step->name,
-                               MYT_U(gw_wall_us()))
-                     : rc;
+    rc = rc == GW_OK
+             ? myt_run(t, err,
+                       "INSERT INTO $c.steps (task, table_id, generation, name, done_us)"
+                       " VALUES ($l, $u, $u, $l, $u) ON DUPLICATE KEY UPDATE name = name",
+                       t->task->name, MYT_U(j->table->id), MYT_U(j->generation), j->step->name, MYT_U(gw_wall_us()))
+             : rc;
     rc = rc == GW_OK ? myt_commit(t, err) : rc;
     rc = rc == GW_OK ? myt_fault("apply.finish.after_step", err) : rc;
     return myt_end(t, rc);
@@ -258,8 +258,7 @@ check_referenced(struct job *j, const Gw__ForeignKey *f, struct gw_err *err)
     gw_buf_init(&where, 16384);
     myt_where_table(&where, j->t, "TABLE_SCHEMA", schema, "TABLE_NAME", f->ref_table);
     uint64_t there = 0, error = 0;
-    int rc = myt_scalar(j->t, &there, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s",
-                        where.data);
+    int rc = myt_scalar(j->t, &there, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s", where.data);
     rc = rc == GW_OK ? myt_scalar(j->t, &error, NULL, err,
                                   "SELECT COUNT(*) FROM $c.tables WHERE task = $l AND target_schema = $l"
                                   " AND target_table = $l AND state = $u",
@@ -383,8 +382,8 @@ make_sequence(struct job *j, struct gw_err *err)
     if (!j->t->server.mariadb && j->t->server.version >= 80000) {
         rc = myt_run(j->t, err, "SET SESSION information_schema_stats_expiry = 0"); // not yesterday's figure
     }
-    rc = rc == GW_OK ? myt_scalar(j->t, &at, NULL, err,
-                                  "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE $s", where.data)
+    rc = rc == GW_OK ? myt_scalar(j->t, &at, NULL, err, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE $s",
+                                  where.data)
                      : rc;
     rc = rc == GW_OK ? myt_scalar(j->t, &last, NULL, err,
                                   "SELECT CAST(GREATEST(COALESCE(MAX($i), 0), 0) AS UNSIGNED) FROM $i.$i", c->name,
@@ -439,8 +438,7 @@ look(struct job *j, bool *ret_done, struct gw_err *err)
 }
 
 int
-myt_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation,
-                struct gw_err *err)
+myt_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation, struct gw_err *err)
 {
     MYT_ARENA a;
     gw_arena_init(&a);

@@ -15,10 +15,10 @@
 char *myt_fk_object(struct gw_arena *a, const Gw__Table *t, size_t i);
 char *myt_check_object(struct gw_arena *a, const Gw__Table *t, size_t i);
 const char *myt_fk_schema(const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *f);
-void myt_fk_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *f,
-                const char *name);
-void myt_check_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Check *c,
-                   const char *name);
+void
+myt_fk_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *f, const char *name);
+void
+myt_check_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Check *c, const char *name);
 // FULLTEXT and SPATIAL are built one at a time.
 bool myt_index_alone(const Gw__Table *t, const Gw__Index *i);
 // A query that gives a row if a row of the table has no counterpart.

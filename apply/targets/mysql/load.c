@@ -11,7 +11,9 @@
 #include "common/fault.h"
 #include "myt.h"
 
-enum { FLUSH_BYTES = 2 * 1024 * 1024 }; // a statement of 2 MB is a few percent faster than one of 256 KB; more gains nothing
+enum {
+    FLUSH_BYTES = 2 * 1024 * 1024
+}; // a statement of 2 MB is a few percent faster than one of 256 KB; more gains nothing
 
 // ---- the file that is none
 
@@ -56,8 +58,7 @@ feed_error(void *self, char *text, unsigned max)
 // ---- begin
 
 static int
-read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct myt_have **ret,
-             struct gw_err *err)
+read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct myt_have **ret, struct gw_err *err)
 {
     MYT_BUF where;
     gw_buf_init(&where, 16384);
@@ -73,8 +74,8 @@ read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct m
     }
     size_t n = mysql_num_rows(r);
     if (n == 0) {
-        return gw_err_set(err, GW_CONFIG, "1146", "table \"%s.%s\" is not on the target",
-                          myt_schema(t, table), table->name);
+        return gw_err_set(err, GW_CONFIG, "1146", "table \"%s.%s\" is not on the target", myt_schema(t, table),
+                          table->name);
     }
     struct myt_have *have = gw_arena_calloc(a, n + 1, sizeof *have);
     for (size_t i = 0; i < n; i++) {
@@ -165,8 +166,8 @@ ready(struct myt *t, const Gw__Table *table, struct gw_err *err)
 }
 
 int
-myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c,
-               bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
+myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c, bool careful,
+               uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
 {
     struct myt *t = self;
     struct myt_load *l = &t->load;
@@ -182,8 +183,7 @@ myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw_
     if (myt_end(t, rc) != GW_OK) {
         myt_unlock(t, l->lock);
         l->lock[0] = 0;
-        return gw_err_wrap(err, "begin chunk %u of table \"%s.%s\"", c->no, myt_schema(t, table),
-                           table->name);
+        return gw_err_wrap(err, "begin chunk %u of table \"%s.%s\"", c->no, myt_schema(t, table), table->name);
     }
     l->table_id = c->table_id;
     l->no = c->no;
@@ -208,8 +208,7 @@ refused(const struct myt *t, struct gw_err *err, const char *code, const char *t
     if (l->careful) {
         return gw_err_set(err, GW_DATA, code, "%s", text);
     }
-    return gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", myt_schema(t, l->table),
-                      l->table->name);
+    return gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", myt_schema(t, l->table), l->table->name);
 }
 
 // Deprecations: about the statement, not about a value.
@@ -286,8 +285,8 @@ load_rows(struct myt *t, const char *rows, size_t len, uint32_t nrows, struct gw
     unsigned long records = 0, deleted = 0, skipped = 0, warnings = 0;
     const char *info = mysql_info(t->c);
     uint64_t affected = mysql_affected_rows(t->c);
-    if (!info || sscanf(info, "Records: %lu Deleted: %lu Skipped: %lu Warnings: %lu", &records, &deleted,
-                        &skipped, &warnings) != 4) {
+    if (!info || sscanf(info, "Records: %lu Deleted: %lu Skipped: %lu Warnings: %lu", &records, &deleted, &skipped,
+                        &warnings) != 4) {
         return gw_err_set(err, GW_BUG, "", "the server does not say what it loaded: %s", info ? info : "");
     }
     if (warnings > 0 || skipped > 0) {
@@ -368,8 +367,7 @@ myt_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct 
 // ---- end
 
 int
-myt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                struct gw_err *err)
+myt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err)
 {
     struct myt *t = self;
     struct myt_load *l = &t->load;

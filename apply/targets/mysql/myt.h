@@ -35,11 +35,11 @@
 #include "common/db/my/my.h"
 
 enum {
-    MYT_NAME_MAX = 64,              // characters
+    MYT_NAME_MAX = 64, // characters
     MYT_SQL_MAX = 64 * 1024 * 1024,
-    MYT_COLUMNS_MAX = 1017,         // InnoDB
-    MYT_KEY_BYTES_MAX = 3072,       // InnoDB, DYNAMIC rows and pages of 16 KB
-    MYT_PAGE_BYTES_MAX = 8126,      // of a row in a page of 16 KB
+    MYT_COLUMNS_MAX = 1017,    // InnoDB
+    MYT_KEY_BYTES_MAX = 3072,  // InnoDB, DYNAMIC rows and pages of 16 KB
+    MYT_PAGE_BYTES_MAX = 8126, // of a row in a page of 16 KB
     MYT_ROW_BYTES_MAX = 65535,
     MYT_LOCK_NAME = 48,
 };
@@ -60,12 +60,12 @@ struct myt_load {
     bool open, careful;
     uint32_t table_id, no, generation;
     uint64_t epoch;
-    uint64_t rows_loaded;          // taken by the server in this transaction
-    uint32_t rows_pending;         // in `pending`, converted, not sent
-    char lock[MYT_LOCK_NAME];      // of the claim; "" = none is held
+    uint64_t rows_loaded;     // taken by the server in this transaction
+    uint32_t rows_pending;    // in `pending`, converted, not sent
+    char lock[MYT_LOCK_NAME]; // of the claim; "" = none is held
     struct gw_arena arena;
-    Gw__Table *table;              // a copy
-    char *statement;               // LOAD DATA …
+    Gw__Table *table; // a copy
+    char *statement;  // LOAD DATA …
     struct myt_conv *conv;
     struct gw_buf pending;
 };
@@ -75,11 +75,11 @@ struct myt {
     const char *owner;
     MYSQL *c;
     struct gw_my_server server;
-    bool opened;           // arenas are initialised
-    bool fold_names;       // lower_case_table_names is not 0
-    char *control;         // name of the control database
-    char *ctl;             // the same, quoted
-    char *database;        // of the url
+    bool opened;     // arenas are initialised
+    bool fold_names; // lower_case_table_names is not 0
+    char *control;   // name of the control database
+    char *ctl;       // the same, quoted
+    char *database;  // of the url
     struct gw_arena arena;
     struct myt_load load;
 };
@@ -134,8 +134,8 @@ int myt_fault(const char *name, struct gw_err *err);
 
 // User locks. The name is a hash of what it is about (task, table, and for a chunk its generation, number + 1 and epoch), so that
 // it always fits.
-void myt_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, const char *task, uint64_t a, uint64_t b,
-                   uint64_t c, uint64_t d);
+void myt_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, const char *task, uint64_t a, uint64_t b, uint64_t c,
+                   uint64_t d);
 // Waits `seconds`; *ret says whether it is held now.
 int myt_lock(struct myt *t, const char *name, unsigned seconds, bool *ret, struct gw_err *err);
 void myt_unlock(struct myt *t, const char *name);
@@ -154,10 +154,10 @@ bool myt_too_long(const char *name);
 const char *myt_schema(const struct myt *t, const Gw__Table *table); // the url's database where the source has none
 void myt_tname(struct gw_buf *sql, const struct myt *t, const Gw__Table *table);
 char *myt_tname_dup(struct gw_arena *a, const struct myt *t, const Gw__Table *table);
-void myt_idents(struct gw_buf *sql, size_t n, char *const *names); // `a`, `b`
-bool myt_native(const Gw__Table *t); // described by an equal engine
+void myt_idents(struct gw_buf *sql, size_t n, char *const *names);  // `a`, `b`
+bool myt_native(const Gw__Table *t);                                // described by an equal engine
 const Gw__Column *myt_column(const Gw__Table *t, const char *name); // NULL
-bool myt_same_name(const char *a, const char *b); // columns and indexes: case does not count
+bool myt_same_name(const char *a, const char *b);                   // columns and indexes: case does not count
 bool myt_in_pk(const Gw__Table *t, const char *column);
 // A name of at most 64 characters: longer ones end in a hash of the whole.
 char *myt_fit(struct gw_arena *a, const char *name);
@@ -202,26 +202,22 @@ const char *myt_default_refused(const struct myt *t, const Gw__Table *table, con
 
 // ---- the slots
 
-int myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-                   struct gw_err *err);
+int myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int myt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int myt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
 int myt_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int myt_state_drop(void *self, struct gw_err *err);
 int myt_prepare(void *self, const Gw__Table *t, uint32_t generation, struct gw_err *err);
-int myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
-                   bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+int myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
+                   uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int myt_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
 int myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
-int myt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                    struct gw_err *err);
+int myt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int myt_load_abort(void *self, struct gw_err *err);
-int myt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret,
-                    struct gw_err *err);
-int myt_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation,
-                    struct gw_err *err);
-int myt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-                  Gw__Catalog *findings, struct gw_err *err);
+int myt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
+int myt_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
+int myt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+                  struct gw_err *err);
 
 // ---- claim.c
 
@@ -263,8 +259,8 @@ const char *myt_check_refused(const Gw__Table *t, const Gw__Check *c);
 const char *myt_fk_refused(const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *k);
 char *myt_index_object(struct gw_arena *a, const Gw__Table *t, size_t i);
 // The definition behind ADD.
-void myt_index_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Index *i,
-                   const char *name);
+void
+myt_index_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Index *i, const char *name);
 // Prefix length of a part that needs one on this server; 0 = the whole column.
 uint32_t myt_part_prefix(const struct myt *t, const Gw__Table *table, const Gw__Index *i, size_t part);
 
@@ -274,14 +270,13 @@ struct myt_findings {
     struct gw_arena *a;
     Gw__Catalog *out;
 };
-void myt_find(struct myt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object,
-              const char *action, const char *sql, const char *fmt, ...)
-    __attribute__((format(printf, 7, 8)));
+void myt_find(struct myt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object, const char *action,
+              const char *sql, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 // ---- server.c
 int myt_preflight_server(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, struct gw_err *err);
 // ---- existing.c: a table of that name is there already
-int myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat,
-                           const Gw__Table *table, bool resuming, struct gw_err *err);
+int myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, const Gw__Table *table,
+                           bool resuming, struct gw_err *err);
 // ---- columns.c
 int myt_preflight_columns(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
 

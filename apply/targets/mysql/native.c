@@ -10,9 +10,7 @@ const char *
 myt_default_collation(const struct myt *t)
 {
     // Other engines compare text byte by byte, and 'a' is not 'a '.
-    return t->server.mariadb ? "utf8mb4_nopad_bin"
-           : t->server.version >= 80017 ? "utf8mb4_0900_bin"
-                                        : "utf8mb4_bin";
+    return t->server.mariadb ? "utf8mb4_nopad_bin" : t->server.version >= 80017 ? "utf8mb4_0900_bin" : "utf8mb4_bin";
 }
 
 static bool
@@ -49,7 +47,7 @@ for_mysql(const struct myt *t, const char *name)
         if (!utf8mb4) {
             return "utf8_unicode_ci";
         }
-        return !uca0900            ? "utf8mb4_unicode_520_ci"
+        return !uca0900              ? "utf8mb4_unicode_520_ci"
                : has(name, "_as_cs") ? "utf8mb4_0900_as_cs"
                : has(name, "_as_ci") ? "utf8mb4_0900_as_ci"
                                      : "utf8mb4_0900_ai_ci";

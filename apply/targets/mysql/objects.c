@@ -166,8 +166,7 @@ myt_index_refused(const struct myt *t, const Gw__Table *table, const Gw__Index *
 }
 
 void
-myt_index_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Index *i,
-              const char *name)
+myt_index_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Index *i, const char *name)
 {
     bool alone = myt_index_alone(table, i);
     myt_put(t, sql, "$sKEY $i (",
@@ -236,8 +235,7 @@ put_action(struct gw_buf *sql, const char *on, const char *action)
 }
 
 void
-myt_fk_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *f,
-           const char *name)
+myt_fk_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__ForeignKey *f, const char *name)
 {
     myt_put(t, sql, "ALTER TABLE $i.$i ADD CONSTRAINT $i FOREIGN KEY (", myt_schema(t, table), table->name, name);
     myt_idents(sql, f->n_columns, f->columns);
@@ -275,8 +273,7 @@ myt_check_refused(const Gw__Table *t, const Gw__Check *c)
 }
 
 void
-myt_check_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Check *c,
-              const char *name)
+myt_check_sql(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Check *c, const char *name)
 {
     myt_put(t, sql, "ALTER TABLE $i.$i ADD CONSTRAINT $i CHECK ($s)", myt_schema(t, table), table->name, name,
             myt_native(table) ? c->native : c->portable);

@@ -13,8 +13,7 @@ struct adder {
 
 // Adds a step whose statement is in ad->sql, and empties that.
 static void
-add(struct adder *ad, Gw__StepPhase phase, const char *kind, const char *object, const char *name,
-    uint64_t weight)
+add(struct adder *ad, Gw__StepPhase phase, const char *kind, const char *object, const char *name, uint64_t weight)
 {
     Gw__Step *s = gw_pb_new(ad->a, Gw__Step, gw__step__init);
     s->table_id = ad->table->id;
@@ -71,8 +70,7 @@ add_constraints(struct adder *ad)
 }
 
 int
-myt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret,
-                struct gw_err *err)
+myt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret, struct gw_err *err)
 {
     (void)err;
     Gw__Steps steps;

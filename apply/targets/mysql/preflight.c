@@ -7,8 +7,8 @@
 #include "finish.h"
 
 void
-myt_find(struct myt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object,
-         const char *action, const char *sql, const char *fmt, ...)
+myt_find(struct myt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object, const char *action,
+         const char *sql, const char *fmt, ...)
 {
     Gw__Finding *x = gw_pb_new(f->a, Gw__Finding, gw__finding__init);
     x->severity = severity;
@@ -39,8 +39,7 @@ check_names(struct myt_findings *f, const struct myt *t, const Gw__Table *table)
     for (size_t i = 0; i < 2; i++) {
         if (myt_too_long(names[i])) {
             myt_find(f, ERR, table, names[i], "give it a shorter name", NULL,
-                     "%s name \"%s\" is longer than %d characters", i ? "table" : "schema", names[i],
-                     MYT_NAME_MAX);
+                     "%s name \"%s\" is longer than %d characters", i ? "table" : "schema", names[i], MYT_NAME_MAX);
         }
     }
     for (size_t i = 0; i < table->n_columns; i++) {
@@ -98,16 +97,14 @@ check_column(struct myt_findings *f, const struct myt *t, const Gw__Table *table
     }
     const char *why = myt_default_refused(t, table, c);
     if (why) {
-        myt_find(f, WARN, table, c->name, "the column gets no default", NULL,
-                 "default of column \"%s\" is %s: %s", c->name, why,
-                 myt_set(c->default_native) ? c->default_native : c->default_text);
+        myt_find(f, WARN, table, c->name, "the column gets no default", NULL, "default of column \"%s\" is %s: %s",
+                 c->name, why, myt_set(c->default_native) ? c->default_native : c->default_text);
     }
     if (c->identity != GW__IDENTITY__IDENTITY_NONE && myt_auto_column(t, table) != c) {
         myt_find(f, WARN, table, c->name, "it becomes a plain column", NULL,
                  "column \"%s\" cannot get AUTO_INCREMENT: a table has one such column here, of an integer type",
                  c->name);
-    } else if (c->identity != GW__IDENTITY__IDENTITY_NONE && c->sequence_increment != 0 &&
-               c->sequence_increment != 1) {
+    } else if (c->identity != GW__IDENTITY__IDENTITY_NONE && c->sequence_increment != 0 && c->sequence_increment != 1) {
         myt_find(f, WARN, table, c->name, "it counts by one", NULL, "column \"%s\" counts by %lld at the source",
                  c->name, (long long)c->sequence_increment);
     }
@@ -139,11 +136,12 @@ check_primary_key(struct myt_findings *f, const struct myt *t, const Gw__Table *
     }
     if (bytes > MYT_KEY_BYTES_MAX) {
         myt_find(f, ERR, table, "", "give its columns a shorter length at the source, or leave the table out", NULL,
-                 "the primary key would be up to %llu bytes long; %d is the most",
-                 (unsigned long long)bytes, MYT_KEY_BYTES_MAX);
+                 "the primary key would be up to %llu bytes long; %d is the most", (unsigned long long)bytes,
+                 MYT_KEY_BYTES_MAX);
     }
     if (table->n_primary_key == 0) {
-        myt_find(f, INFO, table, "", NULL, NULL, "the table has no primary key: rows are stored in the order of arrival");
+        myt_find(f, INFO, table, "", NULL, NULL,
+                 "the table has no primary key: rows are stored in the order of arrival");
     }
 }
 
@@ -241,8 +239,8 @@ check_references(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, 
         gw_buf_init(&where, 16384);
         myt_where_table(&where, t, "TABLE_SCHEMA", schema, "TABLE_NAME", k->ref_table);
         uint64_t there = 0;
-        int rc = myt_scalar(t, &there, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s",
-                            where.data);
+        int rc =
+            myt_scalar(t, &there, NULL, err, "SELECT COUNT(*) FROM information_schema.TABLES WHERE $s", where.data);
         if (rc != GW_OK) {
             return rc;
         }
@@ -283,8 +281,7 @@ check_rest(struct myt_findings *f, const struct myt *t, const Gw__Table *table)
 }
 
 static int
-check_table(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming,
-            struct gw_err *err)
+check_table(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming, struct gw_err *err)
 {
     const Gw__Table *table = cat->tables[i];
     if (!myt_set(myt_schema(t, table))) {
@@ -305,8 +302,8 @@ check_table(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, size_
 }
 
 int
-myt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-              Gw__Catalog *findings, struct gw_err *err)
+myt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+              struct gw_err *err)
 {
     struct myt *t = self;
     struct myt_findings f = {.a = a, .out = findings};

@@ -30,8 +30,8 @@ prep_mode(const struct myt *t)
 static int
 fenced(struct myt *t, const Gw__Table *table, uint32_t generation, const char *why, struct gw_err *err)
 {
-    return gw_err_set(err, GW_FENCED, "", "prepare table \"%s.%s\" for generation %u: %s",
-                      myt_schema(t, table), table->name, generation, why);
+    return gw_err_set(err, GW_FENCED, "", "prepare table \"%s.%s\" for generation %u: %s", myt_schema(t, table),
+                      table->name, generation, why);
 }
 
 static int
@@ -48,11 +48,12 @@ find_referrer(struct myt *t, const Gw__Table *table, struct relation *rel, struc
                                        " LOWER(CONVERT(k.TABLE_NAME USING utf8mb4)) COLLATE utf8mb4_bin"
                                      : "x.target_schema = CONVERT(k.TABLE_SCHEMA USING utf8mb4) COLLATE utf8mb4_bin"
                                        " AND x.target_table = CONVERT(k.TABLE_NAME USING utf8mb4) COLLATE utf8mb4_bin";
-    int rc = myt_query(t, &r, err,
-                       "SELECT DISTINCT k.TABLE_SCHEMA, k.TABLE_NAME, EXISTS (SELECT 1 FROM $c.tables x WHERE"
-                       " x.task = $l AND $s) FROM information_schema.KEY_COLUMN_USAGE k WHERE $s AND NOT (k.TABLE_SCHEMA = $l"
-                       " AND k.TABLE_NAME = $l) ORDER BY 3, 1, 2",
-                       t->task->name, same, where.data, myt_schema(t, table), table->name);
+    int rc = myt_query(
+        t, &r, err,
+        "SELECT DISTINCT k.TABLE_SCHEMA, k.TABLE_NAME, EXISTS (SELECT 1 FROM $c.tables x WHERE"
+        " x.task = $l AND $s) FROM information_schema.KEY_COLUMN_USAGE k WHERE $s AND NOT (k.TABLE_SCHEMA = $l"
+        " AND k.TABLE_NAME = $l) ORDER BY 3, 1, 2",
+        t->task->name, same, where.data, myt_schema(t, table), table->name);
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     if (row) {
         rel->referenced = true;
@@ -96,8 +97,7 @@ create_table(struct myt *t, const Gw__Table *table, struct gw_err *err)
     if (rc == GW_DATA) {
         err->cls = rc = GW_CONFIG; // no row is at fault: a default that the server cannot read
     }
-    return rc == GW_OK ? rc
-                       : gw_err_wrap(err, "create table \"%s.%s\"", myt_schema(t, table), table->name);
+    return rc == GW_OK ? rc : gw_err_wrap(err, "create table \"%s.%s\"", myt_schema(t, table), table->name);
 }
 
 static int
@@ -118,8 +118,7 @@ drop_references(struct myt *t, const Gw__Table *table, struct gw_err *err)
 {
     MYT_BUF where;
     gw_buf_init(&where, 16384);
-    myt_where_table(&where, t, "REFERENCED_TABLE_SCHEMA", myt_schema(t, table), "REFERENCED_TABLE_NAME",
-                    table->name);
+    myt_where_table(&where, t, "REFERENCED_TABLE_SCHEMA", myt_schema(t, table), "REFERENCED_TABLE_NAME", table->name);
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME"
@@ -147,8 +146,8 @@ drop_table(struct myt *t, const Gw__Table *table, const struct relation *rel, st
     }
     int rc = rel->referenced ? drop_references(t, table, err) : GW_OK;
     if (rc != GW_OK) {
-        return gw_err_wrap(err, "drop the foreign keys that refer to table \"%s.%s\"",
-                           myt_schema(t, table), table->name);
+        return gw_err_wrap(err, "drop the foreign keys that refer to table \"%s.%s\"", myt_schema(t, table),
+                           table->name);
     }
     rc = myt_run(t, err, "DROP TABLE IF EXISTS $i.$i", myt_schema(t, table), table->name);
     return rc == GW_OK ? rc : gw_err_wrap(err, "drop table \"%s.%s\"", myt_schema(t, table), table->name);
@@ -168,8 +167,8 @@ static int
 has_rows(struct myt *t, const Gw__Table *table, bool *ret, struct gw_err *err)
 {
     uint64_t n = 0;
-    int rc = myt_scalar(t, &n, NULL, err, "SELECT EXISTS (SELECT 1 FROM $i.$i LIMIT 1)", myt_schema(t, table),
-                        table->name);
+    int rc =
+        myt_scalar(t, &n, NULL, err, "SELECT EXISTS (SELECT 1 FROM $i.$i LIMIT 1)", myt_schema(t, table), table->name);
     *ret = n != 0;
     return rc == GW_OK ? rc : gw_err_wrap(err, "read table \"%s.%s\"", myt_schema(t, table), table->name);
 }
@@ -208,8 +207,8 @@ decide_keep(struct myt *t, const Gw__Table *table, struct myt_table_row *row, en
 }
 
 static int
-decide(struct myt *t, const Gw__Table *table, const struct relation *rel, struct myt_table_row *row,
-       enum act *ret, struct gw_err *err)
+decide(struct myt *t, const Gw__Table *table, const struct relation *rel, struct myt_table_row *row, enum act *ret,
+       struct gw_err *err)
 {
     if (!rel->there) {
         row->made = MYT_MADE_OURS;
@@ -228,8 +227,10 @@ decide(struct myt *t, const Gw__Table *table, const struct relation *rel, struct
         return GW_OK;
     }
     if (strcasecmp(rel->engine, "InnoDB") != 0) {
-        gw_err_set(err, GW_CONFIG, "", "table \"%s.%s\" is of storage engine %s: a chunk cannot be written whole or not "
-                   "at all", myt_schema(t, table), table->name, rel->engine);
+        gw_err_set(err, GW_CONFIG, "",
+                   "table \"%s.%s\" is of storage engine %s: a chunk cannot be written whole or not "
+                   "at all",
+                   myt_schema(t, table), table->name, rel->engine);
         gw_err_hint(err, "ALTER TABLE … ENGINE=InnoDB, or use DROP_AND_CREATE");
         return GW_CONFIG;
     }
@@ -274,8 +275,7 @@ tx_clearing(struct myt *t, const Gw__Table *table, uint32_t generation, struct r
     // Whoever else prepares it waits for our lock, and loads cannot commit while we hold the row: what is seen stays so.
     rc = rc == GW_OK ? find_relation(t, table, rel, err) : rc;
     rc = rc == GW_OK ? decide(t, table, rel, &row, what, err) : rc;
-    rc = rc == GW_OK ? myt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING, row.made, err)
-                     : rc;
+    rc = rc == GW_OK ? myt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING, row.made, err) : rc;
     return rc == GW_OK ? myt_commit(t, err) : rc;
 }
 
@@ -288,8 +288,7 @@ tx_loading(struct myt *t, const Gw__Table *table, uint32_t generation, struct gw
     if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING)) {
         rc = fenced(t, table, generation, "somebody else has prepared it", err);
     }
-    rc = rc == GW_OK ? myt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING, row.made, err)
-                     : rc;
+    rc = rc == GW_OK ? myt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING, row.made, err) : rc;
     return rc == GW_OK ? myt_commit(t, err) : rc;
 }
 

@@ -182,17 +182,15 @@ myt_fault(const char *name, struct gw_err *err)
 // ---- user locks
 
 void
-myt_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, const char *task, uint64_t a, uint64_t b,
-              uint64_t c, uint64_t d)
+myt_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, const char *task, uint64_t a, uint64_t b, uint64_t c,
+              uint64_t d)
 {
     MYT_BUF whole;
     gw_buf_init(&whole, 1 << 16);
-    gw_buf_printf(&whole, "%s/%s/%llu/%llu/%llu/%llu", t->control, task,
-                  (unsigned long long)a, (unsigned long long)b, (unsigned long long)c,
-                  (unsigned long long)d);
+    gw_buf_printf(&whole, "%s/%s/%llu/%llu/%llu/%llu", t->control, task, (unsigned long long)a, (unsigned long long)b,
+                  (unsigned long long)c, (unsigned long long)d);
     XXH128_hash_t h = XXH3_128bits(whole.data, whole.len);
-    snprintf(ret, MYT_LOCK_NAME, "godwit:%016llx%016llx", (unsigned long long)h.high64,
-             (unsigned long long)h.low64);
+    snprintf(ret, MYT_LOCK_NAME, "godwit:%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
 }
 
 int

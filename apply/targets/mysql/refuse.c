@@ -91,8 +91,8 @@ myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
     myt_put(t, &sql,
             "INSERT INTO $c.exceptions (task, source_schema, source_table, target_schema, target_table,"
             " chunk, code, key_text, reason, row_text) VALUES ($l, $l, $l, $l, $l, $u, $l",
-            t->task->name, l->table->source_schema, l->table->source_name, myt_schema(t, l->table),
-            l->table->name, MYT_U(l->no), why ? why->code : NULL);
+            t->task->name, l->table->source_schema, l->table->source_name, myt_schema(t, l->table), l->table->name,
+            MYT_U(l->no), why ? why->code : NULL);
     put_literal(&sql, &key, key.len > 0);
     put_literal(&sql, &reason, reason.len > 0);
     // A row that does not fit into one statement is told without its text. Escaping at most doubles it.

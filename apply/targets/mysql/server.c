@@ -32,8 +32,9 @@ counts(const struct myt *t, const Gw__Catalog *cat)
 static int
 check_variables(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, struct gw_err *err)
 {
-    static const char *const names[] = {"local_infile", "read_only", "innodb_flush_log_at_trx_commit",
-                                        "innodb_autoinc_lock_mode", "log_bin", "binlog_format"};
+    static const char *const names[] = {
+        "local_infile", "read_only",    "innodb_flush_log_at_trx_commit", "innodb_autoinc_lock_mode",
+        "log_bin",      "binlog_format"};
     char *v[6] = {0};
     for (size_t i = 0; i < 6; i++) {
         int rc = variable(t, f->a, names[i], &v[i], err);
@@ -50,7 +51,8 @@ check_variables(struct myt *t, struct myt_findings *f, const Gw__Catalog *cat, s
                  "the server is read-only for users without a special privilege");
     }
     if (v[2][0] && strcmp(v[2], "1") != 0) {
-        myt_find(f, WARN, NULL, "", "make commits durable for the load", "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
+        myt_find(f, WARN, NULL, "", "make commits durable for the load",
+                 "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
                  "innodb_flush_log_at_trx_commit is %s: a crash of the server may lose what it has acknowledged", v[2]);
     }
     if (strcmp(v[3], "2") != 0 && v[3][0] && counts(t, cat)) {

@@ -6,7 +6,8 @@
 
 // Strict: a value that does not fit is an error where the server may say so. NO_AUTO_VALUE_ON_ZERO: 0 is a key like any
 // other. NO_ENGINE_SUBSTITUTION: never another engine in silence.
-#define MODE_ALL "STRICT_TRANS_TABLES,STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO"
+#define MODE_ALL                                                                                                       \
+    "STRICT_TRANS_TABLES,STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO"
 // An equal engine may hold dates that are none (0000-00-00, 2024-02-30): they are carried over as they are.
 #define MODE_NATIVE MODE_ALL ",ALLOW_INVALID_DATES"
 #define MODE_OTHER  MODE_ALL ",NO_ZERO_DATE,NO_ZERO_IN_DATE"
@@ -63,8 +64,7 @@ myt_open(void *self, const Gw__Task *task, const char *owner, const char *passwo
     gw_arena_init(&t->load.arena);
     gw_buf_init(&t->load.pending, (size_t)1 << 31);
     t->opened = true;
-    t->control =
-        gw_arena_strdup(&t->arena, myt_set(task->control_schema) ? task->control_schema : "godwit");
+    t->control = gw_arena_strdup(&t->arena, myt_set(task->control_schema) ? task->control_schema : "godwit");
     t->database = gw_arena_strdup(&t->arena, task->target->database ? task->target->database : "");
     if (myt_too_long(t->control)) {
         return gw_err_set(e, GW_CONFIG, "", "name of the control schema \"%s\" is longer than %d characters",

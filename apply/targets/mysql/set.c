@@ -108,22 +108,21 @@ set_table(struct myt *t, const Gw__SetTable *set, struct gw_err *err)
         return rc;
     }
     if (row.generation > set->generation) {
-        return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u",
-                          row.generation, set->generation);
+        return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u", row.generation,
+                          set->generation);
     }
     if (set->state == GW__TABLE_STATE__STATE_LOADED || set->state == GW__TABLE_STATE__STATE_COMPLETED) {
         rc = all_durable(t, set, row.generation, err);
     }
     if (rc == GW_OK && set->replace_chunks) {
-        rc = row.generation == set->generation ? repeat_order(t, set, row.durable, err)
-                                               : replace_chunks(t, set, err);
+        rc = row.generation == set->generation ? repeat_order(t, set, row.durable, err) : replace_chunks(t, set, err);
     }
-    return rc == GW_OK ? myt_run(t, err,
-                                 "UPDATE $c.tables SET generation = $u, state = $u, reason = $l"
-                                 " WHERE task = $l AND table_id = $u",
-                                 MYT_U(set->generation), MYT_U(set->state), set->reason, t->task->name,
-                                 MYT_U(set->table_id))
-                       : rc;
+    return rc == GW_OK
+               ? myt_run(t, err,
+                         "UPDATE $c.tables SET generation = $u, state = $u, reason = $l"
+                         " WHERE task = $l AND table_id = $u",
+                         MYT_U(set->generation), MYT_U(set->state), set->reason, t->task->name, MYT_U(set->table_id))
+               : rc;
 }
 
 int
@@ -150,8 +149,8 @@ myt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
                         "UPDATE $c.tasks SET completed_us = COALESCE(completed_us, $d) WHERE task = $l"
                         " AND NOT EXISTS (SELECT 1 FROM $c.tables b WHERE b.task = $l"
                         " AND b.state NOT IN ($u, $u))",
-                        completed_us, t->task->name, t->task->name,
-                        MYT_U(GW__TABLE_STATE__STATE_COMPLETED), MYT_U(GW__TABLE_STATE__STATE_ERROR));
+                        completed_us, t->task->name, t->task->name, MYT_U(GW__TABLE_STATE__STATE_COMPLETED),
+                        MYT_U(GW__TABLE_STATE__STATE_ERROR));
     if (rc == GW_OK && n != 1) {
         gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, MYT_OTHER_GODWIT);

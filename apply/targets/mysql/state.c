@@ -68,8 +68,7 @@ load_task(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *
 static int
 bad_blob(struct myt *t, const char *table, struct gw_err *err)
 {
-    gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read",
-               t->control, table);
+    gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read", t->control, table);
     gw_err_hint(err, "it was written by another version, or damaged; drop the task and begin anew");
     return GW_CONFIG;
 }
@@ -163,8 +162,7 @@ load_steps(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err 
 }
 
 int
-myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-               struct gw_err *err)
+myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err)
 {
     struct myt *t = self;
     Gw__TargetState s;
@@ -193,7 +191,7 @@ myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *
 
 int
 myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
-              struct gw_err *err)
+                  struct gw_err *err)
 {
     int rc = GW_OK;
     for (size_t i = 0; rc == GW_OK && i < n;) {
@@ -228,8 +226,7 @@ insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err)
             " source_schema, source_table, target_schema, target_table, plan)"
             " VALUES ($l, $u, $u, $u, $l, $u, $l, $l, $l, $l, ",
             t->task->name, MYT_U(target->id), MYT_U(tp->generation), MYT_U(tp->state), tp->reason,
-            MYT_U(tp->one_snapshot), source->source_schema, source->source_name, myt_schema(t, target),
-            target->name);
+            MYT_U(tp->one_snapshot), source->source_schema, source->source_name, myt_schema(t, target), target->name);
     myt_put_message(&sql, &bare);
     gw_buf_putc(&sql, ')');
     int rc = myt_exec(t, &sql, err);
@@ -240,8 +237,7 @@ insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err)
         rc = myt_run(t, err,
                      "INSERT INTO $c.steps (task, table_id, generation, name, done_us)"
                      " VALUES ($l, $u, $u, $l, $u) ON DUPLICATE KEY UPDATE name = name",
-                     t->task->name, MYT_U(target->id), MYT_U(tp->generation), tp->steps_done[i],
-                     MYT_U(gw_wall_us()));
+                     t->task->name, MYT_U(target->id), MYT_U(tp->generation), tp->steps_done[i], MYT_U(gw_wall_us()));
     }
     return rc;
 }
@@ -258,8 +254,7 @@ same_task(struct myt *t, const Gw__TargetState *s, bool *ret_there, struct gw_er
     MYSQL_ROW row = mysql_fetch_row(r);
     *ret_there = row != NULL;
     if (row && strcmp(myt_text(row, 0), s->task_uuid) != 0) {
-        gw_err_set(err, GW_CONFIG, "",
-                   "another task named \"%s\" is registered in schema \"%s\" of the target",
+        gw_err_set(err, GW_CONFIG, "", "another task named \"%s\" is registered in schema \"%s\" of the target",
                    t->task->name, t->control);
         gw_err_detail(err, "its uuid is %s, this task's is %s", myt_text(row, 0), s->task_uuid);
         gw_err_hint(err, "give this task another name, or remove the other one with godwit drop");
@@ -279,8 +274,7 @@ insert_task(struct myt *t, const Gw__TargetState *s, struct gw_err *err)
     rc = myt_run(t, err,
                  "INSERT INTO $c.tasks (task, task_uuid, mapping_hash, source_identity,"
                  " source_engine, started_us) VALUES ($l, $l, $l, $l, $l, $d)",
-                 t->task->name, s->task_uuid, s->mapping_hash, s->source_identity, s->source_engine,
-                 s->started_us);
+                 t->task->name, s->task_uuid, s->mapping_hash, s->source_identity, s->source_engine, s->started_us);
     for (size_t i = 0; rc == GW_OK && i < s->n_tables; i++) {
         rc = insert_table(t, s->tables[i], err);
     }
@@ -333,8 +327,7 @@ drop_control(struct myt *t, struct gw_err *err)
         return rc;
     }
     // `tasks` last: it is what tells a repeated drop, and state_load, that there is something.
-    rc = myt_run(t, err,
-                 "DROP TABLE IF EXISTS $c.exceptions, $c.steps, $c.chunks, $c.tables");
+    rc = myt_run(t, err, "DROP TABLE IF EXISTS $c.exceptions, $c.steps, $c.chunks, $c.tables");
     rc = rc == GW_OK ? myt_run(t, err, "DROP TABLE IF EXISTS $c.tasks") : rc;
     rc = rc == GW_OK ? myt_scalar(t, &left, NULL, err,
                                   "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = $l)"

@@ -33,10 +33,10 @@
 enum { CHARS_MAX = 1024, BYTES_MAX = 4096, KEY_CHARS_MAX = MYT_KEY_BYTES_MAX / 4, CHAR_BYTES = 4 };
 
 struct made {
-    char text[96];        // without the labels of an ENUM
-    bool labels;          // text is ENUM; they follow
+    char text[96]; // without the labels of an ENUM
+    bool labels;   // text is ENUM; they follow
     enum myt_family family;
-    uint64_t key_bytes;   // 0: not without a prefix
+    uint64_t key_bytes; // 0: not without a prefix
     uint64_t row_bytes;
     const char *note;
     bool severe;
@@ -321,18 +321,15 @@ kind_type(const struct myt *t, const Gw__Table *table, const Gw__Column *c, uint
     case GW__KIND__KIND_YEAR: return fixed("YEAR", MYT_TIME, 1);
     case GW__KIND__KIND_UUID: return uuid_type(t);
     case GW__KIND__KIND_JSON:
-    case GW__KIND__KIND_JSONB:
-        return lob(MYT_TEXT, 0); // MariaDB calls that JSON, with the check; see myt_type
+    case GW__KIND__KIND_JSONB: return lob(MYT_TEXT, 0); // MariaDB calls that JSON, with the check; see myt_type
     case GW__KIND__KIND_BIT:
         if (type->length > 0 && type->length <= 64) {
             return sized("BIT", MYT_BIT, type->length, 1);
         }
         return with_note(text_type(table, c, n, limit), "a string of bits becomes text");
-    case GW__KIND__KIND_VARBIT:
-        return with_note(text_type(table, c, n, limit), "a string of bits becomes text");
+    case GW__KIND__KIND_VARBIT: return with_note(text_type(table, c, n, limit), "a string of bits becomes text");
     case GW__KIND__KIND_ENUM: return enum_type(type);
-    case GW__KIND__KIND_INET:
-        return with_note(sized("VARCHAR", MYT_STRING, 43, CHAR_BYTES), "an address becomes text");
+    case GW__KIND__KIND_INET: return with_note(sized("VARCHAR", MYT_STRING, 43, CHAR_BYTES), "an address becomes text");
     case GW__KIND__KIND_GEOMETRY: {
         struct made m = fixed("GEOMETRY", MYT_OTHER, 0);
         m.row_bytes = 12;
@@ -371,16 +368,16 @@ static const struct {
     enum myt_family family;
     uint64_t bytes;
 } natives[] = {
-    {"tinyint", MYT_INTEGER, 1},  {"smallint", MYT_INTEGER, 2},  {"mediumint", MYT_INTEGER, 3},
-    {"int", MYT_INTEGER, 4},      {"integer", MYT_INTEGER, 4},   {"bigint", MYT_INTEGER, 8},
-    {"decimal", MYT_NUMBER, 30},  {"numeric", MYT_NUMBER, 30},   {"float", MYT_NUMBER, 4},
-    {"double", MYT_NUMBER, 8},    {"char", MYT_STRING, 0},       {"varchar", MYT_STRING, 0},
-    {"tinytext", MYT_TEXT, 0},    {"text", MYT_TEXT, 0},         {"mediumtext", MYT_TEXT, 0},
-    {"longtext", MYT_TEXT, 0},    {"binary", MYT_BYTES, 0},      {"varbinary", MYT_BYTES, 0},
-    {"tinyblob", MYT_BLOB, 0},    {"blob", MYT_BLOB, 0},         {"mediumblob", MYT_BLOB, 0},
-    {"longblob", MYT_BLOB, 0},    {"date", MYT_TIME, 3},         {"time", MYT_TIME, 6},
-    {"datetime", MYT_TIME, 8},    {"timestamp", MYT_TIME, 7},    {"year", MYT_TIME, 1},
-    {"bit", MYT_BIT, 8},          {"json", MYT_TEXT, 0},
+    {"tinyint", MYT_INTEGER, 1}, {"smallint", MYT_INTEGER, 2}, {"mediumint", MYT_INTEGER, 3},
+    {"int", MYT_INTEGER, 4},     {"integer", MYT_INTEGER, 4},  {"bigint", MYT_INTEGER, 8},
+    {"decimal", MYT_NUMBER, 30}, {"numeric", MYT_NUMBER, 30},  {"float", MYT_NUMBER, 4},
+    {"double", MYT_NUMBER, 8},   {"char", MYT_STRING, 0},      {"varchar", MYT_STRING, 0},
+    {"tinytext", MYT_TEXT, 0},   {"text", MYT_TEXT, 0},        {"mediumtext", MYT_TEXT, 0},
+    {"longtext", MYT_TEXT, 0},   {"binary", MYT_BYTES, 0},     {"varbinary", MYT_BYTES, 0},
+    {"tinyblob", MYT_BLOB, 0},   {"blob", MYT_BLOB, 0},        {"mediumblob", MYT_BLOB, 0},
+    {"longblob", MYT_BLOB, 0},   {"date", MYT_TIME, 3},        {"time", MYT_TIME, 6},
+    {"datetime", MYT_TIME, 8},   {"timestamp", MYT_TIME, 7},   {"year", MYT_TIME, 1},
+    {"bit", MYT_BIT, 8},         {"json", MYT_TEXT, 0},
 };
 
 static struct made
@@ -415,8 +412,8 @@ put_native(struct gw_buf *sql, const struct myt *t, const Gw__Column *c)
 {
     gw_buf_puts(sql, c->type->native);
     enum myt_family f = native_type(c).family;
-    bool lettered = f == MYT_STRING || f == MYT_TEXT || myt_word(c->type->native, "enum") ||
-                    myt_word(c->type->native, "set");
+    bool lettered =
+        f == MYT_STRING || f == MYT_TEXT || myt_word(c->type->native, "enum") || myt_word(c->type->native, "set");
     if (!lettered || myt_word(c->type->native, "json") || strcasestr(c->type->native, " COLLATE ")) {
         return;
     }

@@ -70,8 +70,7 @@ static const struct {
     {"timestamp with time zone", "date", PGT_ALTERS, "the time of day would be cut"},
     {"timestamp without time zone", "time without time zone", PGT_ALTERS, "the date would be cut"},
     {"timestamp with time zone", "time without time zone", PGT_ALTERS, "the date would be cut"},
-    {"timestamp without time zone", "timestamp with time zone", PGT_CHANGES,
-     "local times would be taken for UTC"},
+    {"timestamp without time zone", "timestamp with time zone", PGT_CHANGES, "local times would be taken for UTC"},
     {"timestamp with time zone", "timestamp without time zone", PGT_CHANGES,
      "the zone would be cut: times would be in UTC"},
     {"date", "timestamp with time zone", PGT_CHANGES, "dates would become midnight in UTC"},
@@ -104,10 +103,7 @@ static const struct {
 static long
 integer_digits(const char *base)
 {
-    return strcmp(base, "smallint") == 0  ? 5
-           : strcmp(base, "integer") == 0 ? 10
-           : strcmp(base, "bigint") == 0  ? 19
-                                          : 0;
+    return strcmp(base, "smallint") == 0 ? 5 : strcmp(base, "integer") == 0 ? 10 : strcmp(base, "bigint") == 0 ? 19 : 0;
 }
 
 static enum pgt_fit
@@ -219,8 +215,7 @@ check_one(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c, const
     }
     if (c->left_out && !pgt_text(r, row, 4)[0]) {
         pgt_find(f, ERR, t, c->name, "make it a generated column there, or use DROP_AND_CREATE", NULL,
-                 "column \"%s\" is generated on the source and plain on the target: it would stay empty",
-                 c->name);
+                 "column \"%s\" is generated on the source and plain on the target: it would stay empty", c->name);
         return;
     }
     if (c->left_out) {
@@ -228,8 +223,7 @@ check_one(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c, const
     }
     if (pgt_text(r, row, 4)[0]) {
         pgt_find(f, ERR, t, c->name, "drop the expression, or use DROP_AND_CREATE", NULL,
-                 "column \"%s\" is generated on the target, and cannot take the source's values",
-                 c->name);
+                 "column \"%s\" is generated on the target, and cannot take the source's values", c->name);
         return;
     }
     if (pgt_true(r, row, 2) && !c->not_null) {
@@ -245,8 +239,7 @@ check_one(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c, const
         pgt_find(f, fit == PGT_ALTERS ? ERR : WARN, t, c->name,
                  fit == PGT_REFUSES ? "refused rows are recorded as such"
                                     : gw_arena_printf(f->a, "change the column to %s", need.data),
-                 NULL, "column \"%s\" is %s on the target and would be %s: %s", c->name, have, need.data,
-                 why);
+                 NULL, "column \"%s\" is %s on the target and would be %s: %s", c->name, have, need.data, why);
     }
 }
 

@@ -98,8 +98,7 @@ pgt_schema_exists(struct pgt *t, const char *schema, bool *ret, struct gw_err *e
 {
     PGT_RES r = NULL;
     const char *p[] = {schema};
-    int rc = pgt_query(t, &r, err, 1, p,
-                       "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)");
+    int rc = pgt_query(t, &r, err, 1, p, "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)");
     if (rc == GW_OK) {
         *ret = pgt_true(r, 0, 0);
     }
@@ -157,6 +156,5 @@ pgt_lock_ddl(struct pgt *t, struct gw_err *err)
 {
     // One maker at a time of what tables share (schemas, types, control tables): CREATE … IF NOT EXISTS
     // of two sessions at once fails with a unique violation in the catalogue. Released with the transaction.
-    return gw_pg_exec(t->c, err, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", PGT_LOCK_SPACE,
-                      PGT_LOCK_DDL);
+    return gw_pg_exec(t->c, err, "SELECT pg_catalog.pg_advisory_xact_lock(%d, %d)", PGT_LOCK_SPACE, PGT_LOCK_DDL);
 }

@@ -26,7 +26,7 @@ struct pgt_table_row {
 };
 // The row of a table, locked until the end of the transaction. FENCED if there is none.
 int pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, struct gw_err *err);
-int pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
-                    enum pgt_made made, struct gw_err *err);
+int pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state, enum pgt_made made,
+                    struct gw_err *err);
 
 #endif

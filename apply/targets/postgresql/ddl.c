@@ -17,10 +17,8 @@ pgt_column_numbers(const Gw__Column *c)
         // Identity columns are smallint, integer or bigint; BIGINT UNSIGNED is numeric here, and MySQL
         // counts in floating columns too.
         return pgt_type_is_integer(c->type) ? PGT_NUMBERS_IDENTITY : PGT_NUMBERS_SEQUENCE;
-    case GW__IDENTITY__IDENTITY_SERIAL:
-        return PGT_NUMBERS_SEQUENCE;
-    default:
-        return PGT_NUMBERS_NONE;
+    case GW__IDENTITY__IDENTITY_SERIAL: return PGT_NUMBERS_SEQUENCE;
+    default: return PGT_NUMBERS_NONE;
     }
 }
 
@@ -35,8 +33,7 @@ map_schema(const Gw__Table *t, const char *schema)
 }
 
 void
-pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, char **schema,
-                    char **name)
+pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, char **schema, char **name)
 {
     char *s = NULL, *n = NULL;
     if (pgt_native(t) && pgt_set(c->sequence_name) && pgt_split_name(a, c->sequence_name, &s, &n)) {
@@ -51,8 +48,7 @@ pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c,
 bool
 pgt_keep_generated(const Gw__Table *t, const Gw__Column *c)
 {
-    return c->left_out && pgt_set(c->generated) &&
-           (pgt_native(t) || pgt_set(c->generated_portable));
+    return c->left_out && pgt_set(c->generated) && (pgt_native(t) || pgt_set(c->generated_portable));
 }
 
 // What the kind is to a default of the current time.
@@ -61,19 +57,15 @@ static enum time_class
 time_class(const Gw__Type *type)
 {
     switch (type->kind) {
-    case GW__KIND__KIND_DATE:
-        return TIME_DATE;
+    case GW__KIND__KIND_DATE: return TIME_DATE;
     case GW__KIND__KIND_TIME:
     case GW__KIND__KIND_TIMETZ:
     case GW__KIND__KIND_TIMESTAMP:
-    case GW__KIND__KIND_TIMESTAMPTZ:
-        return TIME_STAMP;
+    case GW__KIND__KIND_TIMESTAMPTZ: return TIME_STAMP;
     case GW__KIND__KIND_CHAR:
     case GW__KIND__KIND_VARCHAR:
-    case GW__KIND__KIND_TEXT:
-        return TIME_TEXT;
-    default:
-        return TIME_NONE;
+    case GW__KIND__KIND_TEXT: return TIME_TEXT;
+    default: return TIME_NONE;
     }
 }
 
@@ -85,8 +77,7 @@ pgt_default_refused(const Gw__Table *t, const Gw__Column *c)
     }
     enum time_class tc = time_class(c->type);
     switch (c->default_kind) {
-    case GW__DEFAULT_KIND__DEFAULT_EXPRESSION:
-        return "an expression of the source's dialect";
+    case GW__DEFAULT_KIND__DEFAULT_EXPRESSION: return "an expression of the source's dialect";
     case GW__DEFAULT_KIND__DEFAULT_LITERAL:
         if ((tc == TIME_DATE || tc == TIME_STAMP) &&
             (strncmp(c->default_text, "0000", 4) == 0 || strstr(c->default_text, "-00"))) {
@@ -96,8 +87,7 @@ pgt_default_refused(const Gw__Table *t, const Gw__Column *c)
     case GW__DEFAULT_KIND__DEFAULT_CURRENT_TIMESTAMP:
     case GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE:
         return tc == TIME_NONE ? "the current time in a column that is no time" : NULL;
-    default:
-        return NULL;
+    default: return NULL;
     }
 }
 
@@ -107,8 +97,7 @@ put_now(struct gw_buf *sql, const Gw__Column *c)
     bool date = c->default_kind == GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE;
     if (time_class(c->type) == TIME_TEXT) {
         // As SQLite writes it.
-        gw_buf_printf(sql,
-                      " DEFAULT pg_catalog.to_char(CURRENT_TIMESTAMP AT TIME ZONE 'UTC', '%s')",
+        gw_buf_printf(sql, " DEFAULT pg_catalog.to_char(CURRENT_TIMESTAMP AT TIME ZONE 'UTC', '%s')",
                       date ? "YYYY-MM-DD" : "YYYY-MM-DD HH24:MI:SS");
     } else {
         gw_buf_puts(sql, date ? " DEFAULT CURRENT_DATE" : " DEFAULT CURRENT_TIMESTAMP");
@@ -185,11 +174,8 @@ put_default(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
         gw_pg_literal(sql, c->default_text);
         break;
     case GW__DEFAULT_KIND__DEFAULT_CURRENT_TIMESTAMP:
-    case GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE:
-        put_now(sql, c);
-        break;
-    default:
-        break;
+    case GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE: put_now(sql, c); break;
+    default: break;
     }
 }
 
@@ -204,8 +190,7 @@ put_column(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     }
     enum pgt_numbers numbers = pgt_column_numbers(c);
     if (pgt_keep_generated(t, c)) {
-        gw_buf_printf(sql, " GENERATED ALWAYS AS (%s) STORED",
-                      pgt_native(t) ? c->generated : c->generated_portable);
+        gw_buf_printf(sql, " GENERATED ALWAYS AS (%s) STORED", pgt_native(t) ? c->generated : c->generated_portable);
     } else if (numbers == PGT_NUMBERS_IDENTITY) {
         put_identity(sql, t, c);
     } else if (numbers == PGT_NUMBERS_SEQUENCE) {
@@ -376,6 +361,5 @@ pgt_create_table(struct gw_buf *sql, const Gw__Table *t, bool with_pk, int versi
 bool
 pgt_pk_after(const struct pgt *t, const Gw__Table *table)
 {
-    return table->n_primary_key > 0 &&
-           !(t->task->load && t->task->load->create_pk_after_load == GW__TRI__NO);
+    return table->n_primary_key > 0 && !(t->task->load && t->task->load->create_pk_after_load == GW__TRI__NO);
 }

@@ -48,8 +48,7 @@ grant_replica(struct pgt *t, struct pgt_findings *f)
 {
     PGT_BUF b;
     gw_buf_init(&b, 4096);
-    gw_buf_puts(&b, t->version >= 150000 ? "GRANT SET ON PARAMETER session_replication_role TO "
-                                         : "ALTER ROLE ");
+    gw_buf_puts(&b, t->version >= 150000 ? "GRANT SET ON PARAMETER session_replication_role TO " : "ALTER ROLE ");
     gw_pg_ident(&b, PQuser(t->c));
     gw_buf_puts(&b, t->version >= 150000 ? "" : " SUPERUSER");
     return gw_arena_strdup(f->a, b.data);
@@ -84,8 +83,7 @@ check_referrers(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, c
         const char *schema = pgt_text(r, i, 0), *name = pgt_text(r, i, 1), *key = pgt_text(r, i, 2);
         if (of_task(cat, f->a, schema, name)) {
             if (!drop && !t->may_replica) {
-                pgt_find(f, ERR, table, key, "grant the privilege, or use DROP_AND_CREATE",
-                         grant_replica(t, f),
+                pgt_find(f, ERR, table, key, "grant the privilege, or use DROP_AND_CREATE", grant_replica(t, f),
                          "the table cannot be emptied while foreign key \"%s\" of table \"%s.%s\" "
                          "refers to it",
                          key, schema, name);
@@ -123,15 +121,13 @@ check_dependents(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, 
                        " AND d.refobjid = $1::pg_catalog.oid AND v.oid <> d.refobjid ORDER BY 1, 2");
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         pgt_find(f, ERR, table, pgt_text(r, i, 1), "drop the view, or use TRUNCATE_BEFORE_LOAD", NULL,
-                 "the table cannot be dropped: view \"%s.%s\" reads it", pgt_text(r, i, 0),
-                 pgt_text(r, i, 1));
+                 "the table cannot be dropped: view \"%s.%s\" reads it", pgt_text(r, i, 0), pgt_text(r, i, 1));
     }
     return rc;
 }
 
 static int
-check_triggers(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x,
-               struct gw_err *err)
+check_triggers(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x, struct gw_err *err)
 {
     PGT_RES r = NULL;
     const char *p[] = {x->oid};
@@ -147,13 +143,11 @@ check_triggers(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, co
         }
         if (internal) {
             keys = true;
-            pgt_find(f, WARN, table, "", "grant the privilege, or drop the keys for the load",
-                     grant_replica(t, f),
+            pgt_find(f, WARN, table, "", "grant the privilege, or drop the keys for the load", grant_replica(t, f),
                      "the table's foreign keys are checked while rows come in any order");
         } else {
-            pgt_find(f, WARN, table, pgt_text(r, i, 0), "disable it for the load",
-                     always ? NULL : grant_replica(t, f), "trigger \"%s\" fires for every row of the load",
-                     pgt_text(r, i, 0));
+            pgt_find(f, WARN, table, pgt_text(r, i, 0), "disable it for the load", always ? NULL : grant_replica(t, f),
+                     "trigger \"%s\" fires for every row of the load", pgt_text(r, i, 0));
         }
     }
     return rc;
@@ -162,8 +156,7 @@ check_triggers(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, co
 // With session_replication_role = replica neither foreign keys nor deferrable constraints are looked at, and they are
 // taken for proven afterwards.
 static int
-check_unproven(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x,
-               struct gw_err *err)
+check_unproven(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x, struct gw_err *err)
 {
     PGT_RES r = NULL;
     const char *p[] = {x->oid};
@@ -186,8 +179,7 @@ static int
 check_rows(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct gw_err *err)
 {
     PGT_RES r = NULL;
-    int rc = pgt_query(t, &r, err, 0, NULL, "SELECT EXISTS (SELECT FROM %s)",
-                       pgt_tname_dup(f->a, table));
+    int rc = pgt_query(t, &r, err, 0, NULL, "SELECT EXISTS (SELECT FROM %s)", pgt_tname_dup(f->a, table));
     if (rc == GW_OK && pgt_true(r, 0, 0)) {
         bool key = table->n_primary_key > 0;
         pgt_find(f, WARN, table, "",
@@ -200,8 +192,8 @@ check_rows(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct
 }
 
 static int
-check_kept(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x,
-           bool empty, struct gw_err *err)
+check_kept(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const struct there *x, bool empty,
+           struct gw_err *err)
 {
     if (!x->may_insert || (empty && !x->may_truncate)) {
         PGT_BUF sql;
@@ -231,8 +223,8 @@ check_kept(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const 
 }
 
 int
-pgt_preflight_existing(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat,
-                       const Gw__Table *table, bool resuming, struct gw_err *err)
+pgt_preflight_existing(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, const Gw__Table *table,
+                       bool resuming, struct gw_err *err)
 {
     struct there x = {0};
     bool there = false;
@@ -251,19 +243,15 @@ pgt_preflight_existing(struct pgt *t, struct pgt_findings *f, const Gw__Catalog 
     case GW__PREP_MODE__DROP_AND_CREATE:
         if (!x.may_drop) {
             pgt_find(f, ERR, table, "", "let its owner drop it", NULL,
-                     "user \"%s\" does not own the table on the target and cannot drop it",
-                     PQuser(t->c));
+                     "user \"%s\" does not own the table on the target and cannot drop it", PQuser(t->c));
         }
-        pgt_find(f, INFO, table, "", "it is dropped and made anew", NULL,
-                 "the table is on the target already");
+        pgt_find(f, INFO, table, "", "it is dropped and made anew", NULL, "the table is on the target already");
         rc = check_referrers(t, f, cat, table, &x, true, err);
         return rc == GW_OK ? check_dependents(t, f, table, &x, err) : rc;
     case GW__PREP_MODE__TRUNCATE_BEFORE_LOAD:
-        pgt_find(f, INFO, table, "", "it is emptied; its definition stays", NULL,
-                 "the table is on the target already");
+        pgt_find(f, INFO, table, "", "it is emptied; its definition stays", NULL, "the table is on the target already");
         rc = check_referrers(t, f, cat, table, &x, false, err);
         return rc == GW_OK ? check_kept(t, f, table, &x, true, err) : rc;
-    default:
-        return check_kept(t, f, table, &x, false, err);
+    default: return check_kept(t, f, table, &x, false, err);
     }
 }

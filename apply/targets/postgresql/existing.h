@@ -9,8 +9,8 @@
 #define ERR  GW__SEVERITY__SEVERITY_ERROR
 
 // columns.c: whether the columns of relation `oid` hold every value of the table's, unaltered.
-int pgt_preflight_columns(struct pgt *t, struct pgt_findings *f, const Gw__Table *table,
-                          const char *oid, struct gw_err *err);
+int pgt_preflight_columns(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, const char *oid,
+                          struct gw_err *err);
 
 // What becomes of the values of one type in a column of another, both as format_type() writes them.
 enum pgt_fit {

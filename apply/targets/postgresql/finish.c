@@ -38,21 +38,20 @@ static int
 record(struct job *j, const struct gw_buf *sql, struct gw_err *err)
 {
     struct pgt_num id, gen, now;
-    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation),
-                       j->step->name, pgt_num(&now, (uint64_t)gw_wall_us())};
+    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation), j->step->name,
+                       pgt_num(&now, (uint64_t)gw_wall_us())};
     uint64_t n = 0;
     int rc = pgt_begin(j->t, err);
     rc = rc == GW_OK ? gw_pg_exec(j->t->c, err, "SET LOCAL lock_timeout = 0") : rc;
     rc = rc == GW_OK && sql ? pgt_exec(j->t, sql, err) : rc;
-    rc = rc == GW_OK
-             ? pgt_affect(j->t, &n, err, 5, p,
-                          "INSERT INTO %1$s.steps AS s (task, table_id, generation, name, done_us)"
-                          " SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM %1$s.tables t"
-                          " WHERE t.task = $1 AND t.table_id = $2 AND t.generation = $3)"
-                          " ON CONFLICT (task, table_id, generation, name)"
-                          " DO UPDATE SET done_us = s.done_us",
-                          j->t->ctl)
-             : rc;
+    rc = rc == GW_OK ? pgt_affect(j->t, &n, err, 5, p,
+                                  "INSERT INTO %1$s.steps AS s (task, table_id, generation, name, done_us)"
+                                  " SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM %1$s.tables t"
+                                  " WHERE t.task = $1 AND t.table_id = $2 AND t.generation = $3)"
+                                  " ON CONFLICT (task, table_id, generation, name)"
+                                  " DO UPDATE SET done_us = s.done_us",
+                                  j->t->ctl)
+                     : rc;
     if (rc == GW_OK && n != 1) {
         rc = gw_err_set(err, GW_FENCED, "", "generation %u is not the stored one", j->generation);
     }
@@ -68,8 +67,7 @@ static int
 find_constraint(struct job *j, const char *name, bool *ret_there, bool *ret_valid, struct gw_err *err)
 {
     PGT_RES r = NULL;
-    const char *p[] = {pgt_clip(j->a, pgt_schema(j->table)), pgt_clip(j->a, j->table->name),
-                       pgt_clip(j->a, name)};
+    const char *p[] = {pgt_clip(j->a, pgt_schema(j->table)), pgt_clip(j->a, j->table->name), pgt_clip(j->a, name)};
     int rc = pgt_query(j->t, &r, err, 3, p,
                        "SELECT k.convalidated FROM pg_catalog.pg_constraint k"
                        " JOIN pg_catalog.pg_class c ON c.oid = k.conrelid"
@@ -88,8 +86,7 @@ static int
 find_index(struct job *j, const char *name, enum taken *ret, struct gw_err *err)
 {
     PGT_RES r = NULL;
-    const char *p[] = {pgt_clip(j->a, pgt_schema(j->table)), pgt_clip(j->a, j->table->name),
-                       pgt_clip(j->a, name)};
+    const char *p[] = {pgt_clip(j->a, pgt_schema(j->table)), pgt_clip(j->a, j->table->name), pgt_clip(j->a, name)};
     int rc = pgt_query(j->t, &r, err, 3, p,
                        "SELECT coalesce(tc.relname = $2, false) FROM pg_catalog.pg_class c"
                        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -126,16 +123,15 @@ equal_index(struct job *j, bool unique, size_t n, char *const *columns, bool *re
     }
     PGT_RES r = NULL;
     const char *p[] = {pgt_tname_dup(j->a, j->table)};
-    int rc = pgt_query(
-        j->t, &r, err, 1, p,
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i"
-        " WHERE i.indrelid = $1::pg_catalog.regclass AND i.indisvalid %s"
-        " AND i.indpred IS NULL AND i.indexprs IS NULL"
-        " AND (SELECT pg_catalog.array_agg(a.attname ORDER BY k.ord)"
-        "  FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY k(n, ord)"
-        "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n"
-        "  WHERE k.ord <= i.indnkeyatts) = %s)",
-        unique ? "AND i.indisunique" : "", name_array(j, n, columns));
+    int rc = pgt_query(j->t, &r, err, 1, p,
+                       "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i"
+                       " WHERE i.indrelid = $1::pg_catalog.regclass AND i.indisvalid %s"
+                       " AND i.indpred IS NULL AND i.indexprs IS NULL"
+                       " AND (SELECT pg_catalog.array_agg(a.attname ORDER BY k.ord)"
+                       "  FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY k(n, ord)"
+                       "  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n"
+                       "  WHERE k.ord <= i.indnkeyatts) = %s)",
+                       unique ? "AND i.indisunique" : "", name_array(j, n, columns));
     if (rc == GW_OK) {
         *ret = pgt_true(r, 0, 0);
     }
@@ -215,8 +211,7 @@ choose_name(struct job *j, const char *want, char **ret, bool *ret_there, struct
             return GW_OK;
         }
     }
-    return gw_err_set(err, GW_CONFIG, "", "name \"%s\" is taken in schema \"%s\"", want,
-                      pgt_schema(j->table));
+    return gw_err_set(err, GW_CONFIG, "", "name \"%s\" is taken in schema \"%s\"", want, pgt_schema(j->table));
 }
 
 // A violated key: the server's detail names a row's values, which do not belong into a report.
@@ -231,8 +226,8 @@ key_error(struct job *j, size_t n, char *const *columns, struct gw_err *err)
         PGT_BUF b;
         gw_buf_init(&b, PGT_SQL_MAX);
         pgt_idents(&b, n, columns);
-        gw_err_hint(err, "find them with: SELECT %s, count(*) FROM %s GROUP BY %s HAVING count(*) > 1",
-                    b.data, pgt_tname_dup(j->a, j->table), b.data);
+        gw_err_hint(err, "find them with: SELECT %s, count(*) FROM %s GROUP BY %s HAVING count(*) > 1", b.data,
+                    pgt_tname_dup(j->a, j->table), b.data);
     }
     return (int)err->cls;
 }
@@ -254,9 +249,9 @@ make_pk(struct job *j, struct gw_err *err)
         return rc;
     }
     if (PQntuples(r) > 0) {
-        return pgt_true(r, 0, 0) ? record(j, NULL, err)
-                                 : gw_err_set(err, GW_DATA, "",
-                                              "the table on the target has a primary key of other columns");
+        return pgt_true(r, 0, 0)
+                   ? record(j, NULL, err)
+                   : gw_err_set(err, GW_DATA, "", "the table on the target has a primary key of other columns");
     }
     PGT_BUF sql;
     gw_buf_init(&sql, PGT_SQL_MAX);
@@ -292,8 +287,8 @@ index_of(struct job *j)
 static int
 no_object(struct job *j, struct gw_err *err)
 {
-    return gw_err_set(err, GW_BUG, "", "step \"%s\" is not of table \"%s.%s\"", j->step->name,
-                      pgt_schema(j->table), j->table->name);
+    return gw_err_set(err, GW_BUG, "", "step \"%s\" is not of table \"%s.%s\"", j->step->name, pgt_schema(j->table),
+                      j->table->name);
 }
 
 // Columns of an index of plain columns; 0 otherwise.
@@ -431,14 +426,13 @@ check_referenced(struct job *j, const Gw__ForeignKey *f, struct gw_err *err)
         return rc;
     }
     if (!pgt_true(r, 0, 0)) {
-        gw_err_set(err, GW_CONFIG, "", "it refers to table \"%s.%s\", which is not on the target",
-                   schema, f->ref_table);
+        gw_err_set(err, GW_CONFIG, "", "it refers to table \"%s.%s\", which is not on the target", schema,
+                   f->ref_table);
         gw_err_hint(err, "select that table too, or create it on the target and run the task again");
         return GW_CONFIG;
     }
     if (pgt_true(r, 0, 1)) {
-        gw_err_set(err, GW_CONFIG, "", "it refers to table \"%s.%s\", which was not loaded", schema,
-                   f->ref_table);
+        gw_err_set(err, GW_CONFIG, "", "it refers to table \"%s.%s\", which was not loaded", schema, f->ref_table);
         gw_err_hint(err, "see why that table is in error");
         return GW_CONFIG;
     }
@@ -484,8 +478,7 @@ make_check(struct job *j, struct gw_err *err)
     bool validate = true, found = false;
     for (size_t i = 0; i < j->table->n_checks && !found; i++) {
         const Gw__Check *c = j->table->checks[i];
-        found = strcmp(pgt_check_object(j->a, j->table, i), j->step->object) == 0 &&
-                !pgt_check_refused(j->table, c);
+        found = strcmp(pgt_check_object(j->a, j->table, i), j->step->object) == 0 && !pgt_check_refused(j->table, c);
         if (found) {
             validate = !c->not_validated;
             pgt_check_sql(&sql, j->table, c, j->step->object);
@@ -493,8 +486,7 @@ make_check(struct job *j, struct gw_err *err)
     }
     for (size_t i = 0; i < j->table->n_columns && !found; i++) {
         const Gw__Column *c = j->table->columns[i];
-        found = pgt_has_labels(j->table, c) &&
-                strcmp(pgt_labels_object(j->a, j->table, c), j->step->object) == 0;
+        found = pgt_has_labels(j->table, c) && strcmp(pgt_labels_object(j->a, j->table, c), j->step->object) == 0;
         if (found && j->made != PGT_MADE_OURS) {
             return record(j, NULL, err); // the column may be of a real enumeration there
         }
@@ -563,18 +555,17 @@ make_sequence(struct job *j, struct gw_err *err)
     PGT_BUF literal;
     gw_buf_init(&literal, 4096);
     gw_pg_literal(&literal, seq);
-    gw_buf_printf(
-        &sql,
-        "SELECT pg_catalog.setval(%1$s::pg_catalog.regclass,"
-        " least(greatest(v.next, s.seqmin::numeric), s.seqmax::numeric)::pg_catalog.int8,"
-        " NOT (v.next BETWEEN s.seqmin AND s.seqmax))"
-        " FROM pg_catalog.pg_sequence s, LATERAL (SELECT CASE WHEN s.seqincrement > 0"
-        " THEN (SELECT greatest(%4$s::numeric, floor(max(%3$s))::numeric + 1,"
-        "  q.last_value::numeric + q.is_called::int * s.seqincrement) FROM %5$s)"
-        " ELSE (SELECT least(%4$s::numeric, ceil(min(%3$s))::numeric - 1,"
-        "  q.last_value::numeric + q.is_called::int * s.seqincrement) FROM %5$s) END"
-        " FROM %2$s q) v(next) WHERE s.seqrelid = %1$s::pg_catalog.regclass",
-        literal.data, seq, column.data, next, pgt_tname_dup(j->a, j->table));
+    gw_buf_printf(&sql,
+                  "SELECT pg_catalog.setval(%1$s::pg_catalog.regclass,"
+                  " least(greatest(v.next, s.seqmin::numeric), s.seqmax::numeric)::pg_catalog.int8,"
+                  " NOT (v.next BETWEEN s.seqmin AND s.seqmax))"
+                  " FROM pg_catalog.pg_sequence s, LATERAL (SELECT CASE WHEN s.seqincrement > 0"
+                  " THEN (SELECT greatest(%4$s::numeric, floor(max(%3$s))::numeric + 1,"
+                  "  q.last_value::numeric + q.is_called::int * s.seqincrement) FROM %5$s)"
+                  " ELSE (SELECT least(%4$s::numeric, ceil(min(%3$s))::numeric - 1,"
+                  "  q.last_value::numeric + q.is_called::int * s.seqincrement) FROM %5$s) END"
+                  " FROM %2$s q) v(next) WHERE s.seqrelid = %1$s::pg_catalog.regclass",
+                  literal.data, seq, column.data, next, pgt_tname_dup(j->a, j->table));
     return record(j, &sql, err);
 }
 
@@ -594,8 +585,8 @@ static const struct {
     const char *kind;
     int (*make)(struct job *j, struct gw_err *err);
 } makers[] = {
-    {PGT_STEP_PK, make_pk},     {PGT_STEP_INDEX, make_index}, {PGT_STEP_UNIQUE, make_index},
-    {PGT_STEP_FK, make_fk},     {PGT_STEP_CHECK, make_check}, {PGT_STEP_SEQUENCE, make_sequence},
+    {PGT_STEP_PK, make_pk},           {PGT_STEP_INDEX, make_index}, {PGT_STEP_UNIQUE, make_index},
+    {PGT_STEP_FK, make_fk},           {PGT_STEP_CHECK, make_check}, {PGT_STEP_SEQUENCE, make_sequence},
     {PGT_STEP_ANALYZE, make_analyze},
 };
 
@@ -604,8 +595,7 @@ static int
 look(struct job *j, bool *ret_done, struct gw_err *err)
 {
     struct pgt_num id, gen;
-    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation),
-                       j->step->name};
+    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation), j->step->name};
     PGT_RES r = NULL;
     int rc = pgt_query(j->t, &r, err, 4, p,
                        "SELECT t.made, EXISTS (SELECT FROM %1$s.steps s WHERE s.task = t.task AND"
@@ -625,8 +615,7 @@ look(struct job *j, bool *ret_done, struct gw_err *err)
 }
 
 int
-pgt_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation,
-                struct gw_err *err)
+pgt_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation, struct gw_err *err)
 {
     PGT_ARENA a;
     gw_arena_init(&a);

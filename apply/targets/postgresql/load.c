@@ -30,12 +30,11 @@ claim_init(struct claim *k, const struct pgt *t, uint32_t table_id, uint32_t gen
 
 #define CHUNK_KEY "task = $1 AND table_id = $2 AND generation = $3 AND no = $4"
 // A chunk of another plan may have the same number.
-#define SAME_PLAN "c.plan = $5::bytea"
-#define CHUNK_WORK                                                                                 \
-    "pg_catalog.concat('godwit chunk ', c.table_id, '.', c.generation, '.', c.no, '.', c.epoch)"
+#define SAME_PLAN  "c.plan = $5::bytea"
+#define CHUNK_WORK "pg_catalog.concat('godwit chunk ', c.table_id, '.', c.generation, '.', c.no, '.', c.epoch)"
 // The generation is still the stored one, and nobody is emptying the table.
-#define TABLE_OPEN                                                                                 \
-    "EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                      \
+#define TABLE_OPEN                                                                                                     \
+    "EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                                          \
     " AND t.generation = $3 AND t.state <> 1)"
 
 // Class of an error while rows are being written. What PostgreSQL calls a limit or a user's exception is then
@@ -65,8 +64,7 @@ hide_values(const struct pgt_load *l, int rc, struct gw_err *err)
         char code[sizeof err->code];
         memcpy(code, err->code, sizeof code);
         gw_err_clear(err);
-        gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", pgt_schema(l->table),
-                   l->table->name);
+        gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", pgt_schema(l->table), l->table->name);
     }
 }
 
@@ -81,14 +79,14 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
     // A pid alone may belong to somebody else by now, and the session may have given this chunk up and work on
     // another: it says what it works on in its application_name, for the time of the transaction.
     // pg_terminate_backend waits since version 14; before, the successor's COPY waits on the locks instead.
-    int rc = pgt_query(t, &r, &why, 5, k->key,
-                       "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
-                       " FROM %s.chunks c JOIN pg_catalog.pg_stat_activity a"
-                       " ON a.pid = c.backend AND a.backend_start = c.backend_start"
-                       " AND a.application_name = " CHUNK_WORK
-                       " WHERE c." CHUNK_KEY " AND " SAME_PLAN " AND c.state = 0"
-                       " AND a.pid <> pg_catalog.pg_backend_pid()",
-                       t->version >= 140000 ? ", 10000" : "", t->ctl);
+    int rc =
+        pgt_query(t, &r, &why, 5, k->key,
+                  "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
+                  " FROM %s.chunks c JOIN pg_catalog.pg_stat_activity a"
+                  " ON a.pid = c.backend AND a.backend_start = c.backend_start"
+                  " AND a.application_name = " CHUNK_WORK " WHERE c." CHUNK_KEY " AND " SAME_PLAN " AND c.state = 0"
+                  " AND a.pid <> pg_catalog.pg_backend_pid()",
+                  t->version >= 140000 ? ", 10000" : "", t->ctl);
     if (rc != GW_OK && strcmp(why.code, "42501") == 0) {
         return GW_OK; // another role's backend: the fence holds without this
     }
@@ -98,18 +96,19 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
     return rc;
 }
 
-#define DURABLE                                                                                    \
-    "state, epoch, coalesce(snapshot, ''), rows_read, rows_written, rows_refused, bytes,"          \
+#define DURABLE                                                                                                        \
+    "state, epoch, coalesce(snapshot, ''), rows_read, rows_written, rows_refused, bytes,"                              \
     " values_truncated"
 
 // Why the claim found nothing to claim: durable (GW_END, with *done filled in) or fenced.
 static int
-not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__Chunk *c,
-            Gw__Chunk *done, struct gw_err *err)
+not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__Chunk *c, Gw__Chunk *done,
+            struct gw_err *err)
 {
     PGT_RES r = NULL;
-    int rc = pgt_query(t, &r, err, 5, k->key, "SELECT " DURABLE ", " TABLE_OPEN
-                       " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN, t->ctl);
+    int rc =
+        pgt_query(t, &r, err, 5, k->key,
+                  "SELECT " DURABLE ", " TABLE_OPEN " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN, t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
@@ -131,8 +130,7 @@ not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__
 }
 
 static int
-claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch, Gw__Chunk *done,
-      struct gw_err *err)
+claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
 {
     struct claim k;
     claim_init(&k, t, c->table_id, c->generation, c->no);
@@ -152,8 +150,7 @@ claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch
                    " backend = b.pid, backend_start = b.backend_start"
                    " FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_get_activity("
                    "pg_catalog.pg_backend_pid())) b"
-                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN
-                   " RETURNING c.epoch",
+                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN " RETURNING c.epoch",
                    t->ctl);
     if (rc != GW_OK) {
         return rc;
@@ -187,8 +184,8 @@ copy_statement(struct gw_arena *a, const Gw__Table *table)
 }
 
 int
-pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c,
-               bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
+pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c, bool careful,
+               uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
 {
     struct pgt *t = self;
     gw_assert(!t->load.open);
@@ -200,8 +197,8 @@ pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw_
     rc = rc == GW_OK ? pgt_fault("apply.after_claim", err) : rc;
     rc = rc == GW_OK ? pgt_begin(t, err) : rc;
     if (rc == GW_OK) {
-        rc = gw_pg_exec(t->c, err, "SET LOCAL application_name = 'godwit chunk %u.%u.%u.%llu'",
-                        c->table_id, c->generation, c->no, (unsigned long long)epoch);
+        rc = gw_pg_exec(t->c, err, "SET LOCAL application_name = 'godwit chunk %u.%u.%u.%llu'", c->table_id,
+                        c->generation, c->no, (unsigned long long)epoch);
     }
     // Neither triggers nor foreign keys while rows come in any order: the source has checked them.
     if (rc == GW_OK && t->may_replica) {
@@ -211,8 +208,7 @@ pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw_
         rc = gw_pg_exec(t->c, err, "SET CONSTRAINTS ALL IMMEDIATE"); // nothing may surface at COMMIT
     }
     if (pgt_end(t, rc) != GW_OK) {
-        return gw_err_wrap(err, "begin chunk %u of table \"%s.%s\"", c->no, pgt_schema(table),
-                           table->name);
+        return gw_err_wrap(err, "begin chunk %u of table \"%s.%s\"", c->no, pgt_schema(table), table->name);
     }
     struct pgt_load *l = &t->load;
     gw_arena_reset(&l->arena);
@@ -239,8 +235,7 @@ copy_open(struct pgt *t, const char *before, struct gw_err *err)
     gw_buf_puts(&sql, t->load.copy);
     PGT_RES r = PQexec(t->c, sql.data);
     if (PQresultStatus(r) != PGRES_COPY_IN) {
-        return gw_pg_error(t->c, r, err, "copy into table \"%s.%s\"", pgt_schema(t->load.table),
-                           t->load.table->name);
+        return gw_pg_error(t->c, r, err, "copy into table \"%s.%s\"", pgt_schema(t->load.table), t->load.table->name);
     }
     t->load.copying = true;
     t->load.rows_sent = 0;
@@ -253,8 +248,8 @@ copy_put(struct pgt *t, const char *rows, size_t len, struct gw_err *err)
     while (len > 0) {
         int piece = len > COPY_PIECE ? COPY_PIECE : (int)len;
         if (PQputCopyData(t->c, rows, piece) != 1) {
-            return gw_pg_error(t->c, NULL, err, "send rows of table \"%s.%s\"",
-                               pgt_schema(t->load.table), t->load.table->name);
+            return gw_pg_error(t->c, NULL, err, "send rows of table \"%s.%s\"", pgt_schema(t->load.table),
+                               t->load.table->name);
         }
         rows += piece;
         len -= (size_t)piece;
@@ -278,8 +273,7 @@ copy_close(struct pgt *t, struct gw_err *err)
     struct pgt_load *l = &t->load;
     l->copying = false;
     if (PQputCopyEnd(t->c, NULL) != 1) {
-        return gw_pg_error(t->c, NULL, err, "end the copy into table \"%s.%s\"", pgt_schema(l->table),
-                           l->table->name);
+        return gw_pg_error(t->c, NULL, err, "end the copy into table \"%s.%s\"", pgt_schema(l->table), l->table->name);
     }
     PGT_RES r = PQgetResult(t->c);
     int rc = GW_OK;
@@ -287,9 +281,8 @@ copy_close(struct pgt *t, struct gw_err *err)
         rc = row_error(t, r, err, "copy rows");
         hide_values(l, rc, err);
     } else if (strtoull(PQcmdTuples(r), NULL, 10) != l->rows_sent) {
-        gw_err_set(err, GW_CONFIG, "", "copy into table \"%s.%s\": %llu rows sent, %s taken",
-                   pgt_schema(l->table), l->table->name, (unsigned long long)l->rows_sent,
-                   PQcmdTuples(r));
+        gw_err_set(err, GW_CONFIG, "", "copy into table \"%s.%s\": %llu rows sent, %s taken", pgt_schema(l->table),
+                   l->table->name, (unsigned long long)l->rows_sent, PQcmdTuples(r));
         gw_err_hint(err, "a trigger of the table skips rows: disable it for the load");
         rc = GW_CONFIG;
     } else {
@@ -315,8 +308,9 @@ write_careful(struct pgt *t, const char *rows, size_t len, uint32_t nrows, struc
     }
     if (rc == GW_DATA) {
         struct gw_err again = {0};
-        int back = gw_pg_exec(t->c, &again, "ROLLBACK TO SAVEPOINT godwit_span;"
-                                            "RELEASE SAVEPOINT godwit_span");
+        int back = gw_pg_exec(t->c, &again,
+                              "ROLLBACK TO SAVEPOINT godwit_span;"
+                              "RELEASE SAVEPOINT godwit_span");
         if (back != GW_OK) {
             if (err) {
                 *err = again;
@@ -374,24 +368,21 @@ fence(struct pgt *t, const struct gw_target_counts *n, const char *snapshot, str
                         " WHERE " CHUNK_KEY " AND epoch = $5 AND owner = $6 AND state = 0 AND " TABLE_OPEN,
                         t->ctl);
     if (rc == GW_OK && rows != 1) {
-        return gw_err_set(err, GW_FENCED, "",
-                          "somebody else owns chunk %u of table \"%s.%s\" by now", l->no,
+        return gw_err_set(err, GW_FENCED, "", "somebody else owns chunk %u of table \"%s.%s\" by now", l->no,
                           pgt_schema(l->table), l->table->name);
     }
     return rc;
 }
 
 int
-pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                struct gw_err *err)
+pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err)
 {
     struct pgt *t = self;
     struct pgt_load *l = &t->load;
     gw_assert(l->open);
     int rc = l->copying ? copy_close(t, err) : GW_OK;
     if (rc == GW_OK && counts->rows_written != l->rows_copied) {
-        rc = gw_err_set(err, GW_BUG, "", "%llu rows written, %llu counted",
-                        (unsigned long long)l->rows_copied,
+        rc = gw_err_set(err, GW_BUG, "", "%llu rows written, %llu counted", (unsigned long long)l->rows_copied,
                         (unsigned long long)counts->rows_written);
     }
     rc = rc == GW_OK ? pgt_fault("apply.before_fence", err) : rc;
@@ -409,8 +400,7 @@ pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *s
     l->open = false;
     rc = rc == GW_OK ? pgt_fault("apply.after_commit", err) : rc;
     if (pgt_end(t, rc) != GW_OK && rc != GW_FENCED) {
-        return gw_err_wrap(err, "chunk %u of table \"%s.%s\"", l->no, pgt_schema(l->table),
-                           l->table->name);
+        return gw_err_wrap(err, "chunk %u of table \"%s.%s\"", l->no, pgt_schema(l->table), l->table->name);
     }
     return rc;
 }

@@ -111,15 +111,14 @@ fit(struct gw_arena *a, const char *name)
         return gw_arena_strdup(a, name);
     }
     unsigned long long h = XXH64(name, strlen(name), 0);
-    return gw_arena_printf(a, "%.*s_%08llx", (int)clip_len(name, PGT_NAME_MAX - 9), name,
-                           h & 0xFFFFFFFFULL);
+    return gw_arena_printf(a, "%.*s_%08llx", (int)clip_len(name, PGT_NAME_MAX - 9), name, h & 0xFFFFFFFFULL);
 }
 
 char *
 pgt_make_name(struct gw_arena *a, const char *table, const char *rest, const char *suffix)
 {
-    const char *whole = pgt_set(rest) ? gw_arena_printf(a, "%s_%s%s", table, rest, suffix)
-                                      : gw_arena_printf(a, "%s%s", table, suffix);
+    const char *whole =
+        pgt_set(rest) ? gw_arena_printf(a, "%s_%s%s", table, rest, suffix) : gw_arena_printf(a, "%s%s", table, suffix);
     return fit(a, whole);
 }
 
@@ -151,8 +150,7 @@ pgt_spare_name(struct gw_arena *a, const Gw__Table *t, const char *name)
 {
     const char *whole = gw_arena_printf(a, "%s.%s.%s", pgt_schema(t), t->name, name);
     unsigned long long h = XXH64(whole, strlen(whole), 0);
-    return gw_arena_printf(a, "%.*s_%08llx", (int)clip_len(name, PGT_NAME_MAX - 9), name,
-                           h & 0xFFFFFFFFULL);
+    return gw_arena_printf(a, "%.*s_%08llx", (int)clip_len(name, PGT_NAME_MAX - 9), name, h & 0xFFFFFFFFULL);
 }
 
 bool

@@ -35,8 +35,7 @@ pgt_index_object(struct gw_arena *a, const Gw__Table *t, size_t i)
         s = gw_arena_printf(a, "%s%s%s", s, p ? "_" : "", pgt_set(column) ? column : "expr");
     }
     // The position keeps two unnamed indexes on the same columns apart.
-    return pgt_make_name(a, t->name, gw_arena_printf(a, "%s_%zu", s, i + 1),
-                         x->is_unique ? "_key" : "_idx");
+    return pgt_make_name(a, t->name, gw_arena_printf(a, "%s_%zu", s, i + 1), x->is_unique ? "_key" : "_idx");
 }
 
 char *
@@ -46,8 +45,7 @@ pgt_fk_object(struct gw_arena *a, const Gw__Table *t, size_t i)
     if (pgt_set(f->name)) {
         return gw_arena_strdup(a, pgt_too_long(f->name) ? pgt_make_name(a, f->name, "", "") : f->name);
     }
-    return pgt_make_name(
-        a, t->name, gw_arena_printf(a, "%s_%zu", joined(a, f->n_columns, f->columns), i + 1), "_fkey");
+    return pgt_make_name(a, t->name, gw_arena_printf(a, "%s_%zu", joined(a, f->n_columns, f->columns), i + 1), "_fkey");
 }
 
 char *
@@ -77,8 +75,7 @@ put_part(struct gw_buf *sql, const Gw__Table *t, const Gw__IndexPart *p, bool or
         const Gw__Column *c = pgt_column(t, p->column);
         gw_buf_puts(sql, c && pgt_type_is_bytes(c->type) ? "(pg_catalog.substr(" : "(pg_catalog.left(");
         pgt_ident(sql, p->column);
-        gw_buf_printf(sql, "%s%u))", c && pgt_type_is_bytes(c->type) ? ", 1, " : ", ",
-                      p->prefix_length);
+        gw_buf_printf(sql, "%s%u))", c && pgt_type_is_bytes(c->type) ? ", 1, " : ", ", p->prefix_length);
     } else {
         pgt_ident(sql, p->column);
     }

@@ -22,7 +22,7 @@
 #include "common/db/pg/pg.h"
 
 enum {
-    PGT_NAME_MAX = 63,             // NAMEDATALEN - 1: the server cuts longer identifiers, in silence
+    PGT_NAME_MAX = 63, // NAMEDATALEN - 1: the server cuts longer identifiers, in silence
     PGT_SQL_MAX = 64 * 1024 * 1024,
     PGT_COLUMNS_MAX = 1600,
     PGT_MEMORY_KB_MAX = 256 * 1024, // maintenance_work_mem of one index build, unless the user sets another
@@ -97,12 +97,11 @@ pgt_true(const PGresult *r, int row, int col)
 }
 
 // gw_pg_query with a built statement. *ret is cleared first: it may hold an earlier result.
-int pgt_query(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params,
-              const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-// The same, for its count of affected rows.
-int pgt_affect(struct pgt *t, uint64_t *ret_rows, struct gw_err *err, int n,
-               const char *const *params, const char *fmt, ...)
+int pgt_query(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
+// The same, for its count of affected rows.
+int pgt_affect(struct pgt *t, uint64_t *ret_rows, struct gw_err *err, int n, const char *const *params, const char *fmt,
+               ...) __attribute__((format(printf, 6, 7)));
 int pgt_exec(struct pgt *t, const struct gw_buf *sql, struct gw_err *err);
 int pgt_begin(struct pgt *t, struct gw_err *err);
 int pgt_commit(struct pgt *t, struct gw_err *err);
@@ -130,7 +129,7 @@ void pgt_qname(struct gw_buf *sql, const char *schema, const char *name);
 void pgt_tname(struct gw_buf *sql, const Gw__Table *t);
 void pgt_idents(struct gw_buf *sql, size_t n, char *const *names); // "a", "b"
 char *pgt_tname_dup(struct gw_arena *a, const Gw__Table *t);
-bool pgt_native(const Gw__Table *t); // described by an equal engine
+bool pgt_native(const Gw__Table *t);                                // described by an equal engine
 const Gw__Column *pgt_column(const Gw__Table *t, const char *name); // NULL
 // A name for an object of a table: base and suffix, at most 63 bytes; longer ones end in a hash of the whole.
 char *pgt_make_name(struct gw_arena *a, const char *table, const char *rest, const char *suffix);
@@ -147,7 +146,7 @@ bool pgt_split_name(struct gw_arena *a, const char *text, char **schema, char **
 void pgt_type(struct gw_buf *sql, const Gw__Table *t, const Gw__Type *type);
 // What the type map says about a kind in words; NULL if there is nothing to say.
 const char *pgt_type_note(const Gw__Table *t, const Gw__Type *type);
-bool pgt_type_is_bytes(const Gw__Type *type); // becomes bytea
+bool pgt_type_is_bytes(const Gw__Type *type);   // becomes bytea
 bool pgt_type_is_integer(const Gw__Type *type); // becomes smallint, integer or bigint
 
 // ---- ddl.c
@@ -155,8 +154,7 @@ bool pgt_type_is_integer(const Gw__Type *type); // becomes smallint, integer or 
 // How the column gets its numbers on this target.
 enum pgt_numbers { PGT_NUMBERS_NONE, PGT_NUMBERS_IDENTITY, PGT_NUMBERS_SEQUENCE };
 enum pgt_numbers pgt_column_numbers(const Gw__Column *c);
-void pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c,
-                         char **schema, char **name);
+void pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, char **schema, char **name);
 // Everything that makes the table, in order: one buffer of statements. with_pk: key before the rows.
 void pgt_create_table(struct gw_buf *sql, const Gw__Table *t, bool with_pk, int version);
 bool pgt_pk_after(const struct pgt *t, const Gw__Table *table);
@@ -168,8 +166,7 @@ const char *pgt_default_refused(const Gw__Table *t, const Gw__Column *c);
 // ---- state.c
 
 int pgt_control_exists(struct pgt *t, const char *table, bool *ret, struct gw_err *err);
-int pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-                   struct gw_err *err);
+int pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int pgt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int pgt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
 int pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err);
@@ -178,19 +175,16 @@ int pgt_state_drop(void *self, struct gw_err *err);
 // ---- the other slots
 
 int pgt_prepare(void *self, const Gw__Table *t, uint32_t generation, struct gw_err *err);
-int pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
-                   bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+int pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
+                   uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int pgt_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
 int pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
-int pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                    struct gw_err *err);
+int pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int pgt_load_abort(void *self, struct gw_err *err);
-int pgt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret,
-                    struct gw_err *err);
-int pgt_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation,
-                    struct gw_err *err);
-int pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-                  Gw__Catalog *findings, struct gw_err *err);
+int pgt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
+int pgt_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
+int pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+                  struct gw_err *err);
 
 // ---- plan.c
 
@@ -206,11 +200,10 @@ struct pgt_findings {
     struct gw_arena *a;
     Gw__Catalog *out;
 };
-void pgt_find(struct pgt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object,
-              const char *action, const char *sql, const char *fmt, ...)
-    __attribute__((format(printf, 7, 8)));
+void pgt_find(struct pgt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object, const char *action,
+              const char *sql, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 // ---- existing.c: a table of that name is there already
-int pgt_preflight_existing(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat,
-                           const Gw__Table *table, bool resuming, struct gw_err *err);
+int pgt_preflight_existing(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, const Gw__Table *table,
+                           bool resuming, struct gw_err *err);
 
 #endif

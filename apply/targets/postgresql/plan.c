@@ -76,8 +76,7 @@ pgt_index_constraint(const Gw__Table *t, const Gw__Index *i)
 bool
 pgt_has_labels(const Gw__Table *t, const Gw__Column *c)
 {
-    return !pgt_native(t) && c->type->kind == GW__KIND__KIND_ENUM && c->type->n_labels > 0 &&
-           !pgt_keep_generated(t, c);
+    return !pgt_native(t) && c->type->kind == GW__KIND__KIND_ENUM && c->type->n_labels > 0 && !pgt_keep_generated(t, c);
 }
 
 struct adder {
@@ -96,8 +95,7 @@ add(struct adder *ad, Gw__StepPhase phase, const char *kind, const char *object,
     s->phase = phase;
     s->kind = gw_arena_strdup(ad->a, kind);
     s->object = gw_arena_strdup(ad->a, object);
-    s->name = pgt_set(object) ? gw_arena_printf(ad->a, "%s %s", kind, object)
-                              : gw_arena_strdup(ad->a, kind);
+    s->name = pgt_set(object) ? gw_arena_printf(ad->a, "%s %s", kind, object) : gw_arena_strdup(ad->a, kind);
     s->sql = gw_arena_strdup(ad->a, ad->sql.len ? ad->sql.data : "");
     s->weight = weight;
     gw_pb_add(ad->a, ad->out, steps, s);
@@ -128,8 +126,7 @@ add_keys(struct adder *ad, const struct pgt *t)
             gw_buf_puts(&ad->sql, ad->sql.len ? "; " : "");
             pgt_constraint_sql(&ad->sql, table, x, name);
         }
-        add(ad, GW__STEP_PHASE__STEP_KEYS, x->is_unique ? PGT_STEP_UNIQUE : PGT_STEP_INDEX, name,
-            bytes);
+        add(ad, GW__STEP_PHASE__STEP_KEYS, x->is_unique ? PGT_STEP_UNIQUE : PGT_STEP_INDEX, name, bytes);
     }
 }
 
@@ -160,8 +157,7 @@ add_constraints(struct adder *ad)
 }
 
 int
-pgt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret,
-                struct gw_err *err)
+pgt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret, struct gw_err *err)
 {
     (void)err;
     struct adder ad = {.a = a, .t = table};

@@ -8,8 +8,8 @@
 #include "finish.h"
 
 void
-pgt_find(struct pgt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object,
-         const char *action, const char *sql, const char *fmt, ...)
+pgt_find(struct pgt_findings *f, Gw__Severity severity, const Gw__Table *t, const char *object, const char *action,
+         const char *sql, const char *fmt, ...)
 {
     Gw__Finding *x = gw_pb_new(f->a, Gw__Finding, gw__finding__init);
     x->severity = severity;
@@ -44,8 +44,7 @@ grant(struct pgt_findings *f, const PGresult *r, const char *what, const char *o
 }
 
 static int
-check_schema(struct pgt *t, struct pgt_findings *f, const char *schema, const PGresult *who,
-             struct gw_err *err)
+check_schema(struct pgt *t, struct pgt_findings *f, const char *schema, const PGresult *who, struct gw_err *err)
 {
     PGT_BUF q;
     gw_buf_init(&q, 8192);
@@ -79,8 +78,7 @@ check_schema(struct pgt *t, struct pgt_findings *f, const char *schema, const PG
 }
 
 static int
-check_schemas(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, const PGresult *who,
-              struct gw_err *err)
+check_schemas(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, const PGresult *who, struct gw_err *err)
 {
     int rc = check_schema(t, f, t->control, who, err);
     for (size_t i = 0; rc == GW_OK && i < cat->n_tables; i++) {
@@ -124,21 +122,20 @@ check_names(struct pgt_findings *f, const Gw__Table *t)
     const char *names[] = {pgt_schema(t), t->name};
     for (size_t i = 0; i < 2; i++) {
         if (pgt_too_long(names[i])) {
-            pgt_find(f, WARN, t, names[i], gw_arena_printf(f->a, "it is called \"%s\"", pgt_clip(f->a, names[i])),
-                     NULL, "%s name \"%s\" is longer than 63 bytes", i ? "table" : "schema", names[i]);
+            pgt_find(f, WARN, t, names[i], gw_arena_printf(f->a, "it is called \"%s\"", pgt_clip(f->a, names[i])), NULL,
+                     "%s name \"%s\" is longer than 63 bytes", i ? "table" : "schema", names[i]);
         }
     }
     for (size_t i = 0; i < t->n_columns; i++) {
         const char *name = t->columns[i]->name;
         if (pgt_too_long(name)) {
-            pgt_find(f, WARN, t, name, gw_arena_printf(f->a, "it is called \"%s\"", pgt_clip(f->a, name)),
-                     NULL, "name of column \"%s\" is longer than 63 bytes", name);
+            pgt_find(f, WARN, t, name, gw_arena_printf(f->a, "it is called \"%s\"", pgt_clip(f->a, name)), NULL,
+                     "name of column \"%s\" is longer than 63 bytes", name);
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(pgt_clip(f->a, name), pgt_clip(f->a, t->columns[k]->name)) == 0) {
                 pgt_find(f, ERR, t, name, "rename one of them", NULL,
-                         "columns \"%s\" and \"%s\" have the same name on the target",
-                         t->columns[k]->name, name);
+                         "columns \"%s\" and \"%s\" have the same name on the target", t->columns[k]->name, name);
             }
         }
     }
@@ -153,9 +150,8 @@ check_column(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c)
     }
     const char *refused = pgt_default_refused(t, c);
     if (refused) {
-        pgt_find(f, WARN, t, c->name, "the column gets no default", NULL,
-                 "default of column \"%s\" is %s: %s", c->name, refused,
-                 pgt_set(c->default_native) ? c->default_native : c->default_text);
+        pgt_find(f, WARN, t, c->name, "the column gets no default", NULL, "default of column \"%s\" is %s: %s", c->name,
+                 refused, pgt_set(c->default_native) ? c->default_native : c->default_text);
     }
     if (pgt_native(t)) {
         return;
@@ -178,8 +174,7 @@ check_column(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c)
 static void
 check_left_out(struct pgt_findings *f, const Gw__Table *t, const Gw__Column *c)
 {
-    if (c->left_out && !pgt_keep_generated(t, c) && c->not_null &&
-        c->default_kind == GW__DEFAULT_KIND__DEFAULT_NONE &&
+    if (c->left_out && !pgt_keep_generated(t, c) && c->not_null && c->default_kind == GW__DEFAULT_KIND__DEFAULT_NONE &&
         c->identity == GW__IDENTITY__IDENTITY_NONE) {
         pgt_find(f, ERR, t, c->name, "migrate the column too", NULL,
                  "column \"%s\" is left out of the rows, is NOT NULL and has no default", c->name);
@@ -205,16 +200,16 @@ check_objects(struct pgt_findings *f, const Gw__Table *t)
         for (size_t p = 0; p < x->n_parts; p++) {
             if (x->parts[p]->prefix_length) {
                 pgt_find(f, INFO, t, x->name, "it is made on an expression", NULL,
-                         "index \"%s\" covers the first %u of column \"%s\"", x->name,
-                         x->parts[p]->prefix_length, x->parts[p]->column);
+                         "index \"%s\" covers the first %u of column \"%s\"", x->name, x->parts[p]->prefix_length,
+                         x->parts[p]->column);
             }
         }
     }
     for (size_t i = 0; i < t->n_checks; i++) {
         const char *why = pgt_check_refused(t, t->checks[i]);
         if (why) {
-            pgt_find(f, WARN, t, t->checks[i]->name, "it is not made", NULL, "check \"%s\": %s",
-                     t->checks[i]->name, why);
+            pgt_find(f, WARN, t, t->checks[i]->name, "it is not made", NULL, "check \"%s\": %s", t->checks[i]->name,
+                     why);
         }
     }
 }
@@ -223,8 +218,7 @@ static bool
 in_catalog(const Gw__Catalog *cat, const char *schema, const char *name)
 {
     for (size_t i = 0; i < cat->n_tables; i++) {
-        if (strcmp(pgt_schema(cat->tables[i]), schema) == 0 &&
-            strcmp(cat->tables[i]->name, name) == 0) {
+        if (strcmp(pgt_schema(cat->tables[i]), schema) == 0 && strcmp(cat->tables[i]->name, name) == 0) {
             return true;
         }
     }
@@ -255,8 +249,8 @@ check_references(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, 
         pgt_find(f, WARN, table, k->name,
                  there ? "it is checked against the table that is on the target"
                        : "select that table too; the key cannot be made otherwise",
-                 NULL, "foreign key \"%s\" refers to table \"%s.%s\", which is not part of the task",
-                 k->name, schema, k->ref_table);
+                 NULL, "foreign key \"%s\" refers to table \"%s.%s\", which is not part of the task", k->name, schema,
+                 k->ref_table);
     }
     return GW_OK;
 }
@@ -270,8 +264,8 @@ check_clash(struct pgt_findings *f, const Gw__Catalog *cat, size_t i)
         if (strcmp(pgt_clip(f->a, o->name), pgt_clip(f->a, t->name)) == 0 &&
             strcmp(pgt_clip(f->a, pgt_schema(o)), pgt_clip(f->a, pgt_schema(t))) == 0) {
             pgt_find(f, ERR, t, "", "select only one of them", NULL,
-                     "table \"%s.%s\" has the same name on the target as \"%s.%s\"", t->source_schema,
-                     t->source_name, o->source_schema, o->source_name);
+                     "table \"%s.%s\" has the same name on the target as \"%s.%s\"", t->source_schema, t->source_name,
+                     o->source_schema, o->source_name);
         }
     }
 }
@@ -316,15 +310,14 @@ check_types(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struc
 }
 
 static int
-check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming,
-            struct gw_err *err)
+check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming, struct gw_err *err)
 {
     const Gw__Table *table = cat->tables[i];
     check_names(f, table);
     check_clash(f, cat, i);
     if (table->n_columns > PGT_COLUMNS_MAX) {
-        pgt_find(f, ERR, table, "", "leave columns out", NULL, "%zu columns: a table has at most %d",
-                 table->n_columns, PGT_COLUMNS_MAX);
+        pgt_find(f, ERR, table, "", "leave columns out", NULL, "%zu columns: a table has at most %d", table->n_columns,
+                 PGT_COLUMNS_MAX);
     }
     if (strcmp(pgt_schema(table), t->control) == 0) {
         for (size_t k = 0; pgt_control_tables[k]; k++) {
@@ -372,8 +365,8 @@ check_itself(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, stru
 }
 
 int
-pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-              Gw__Catalog *findings, struct gw_err *err)
+pgt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+              struct gw_err *err)
 {
     struct pgt *t = self;
     struct pgt_findings f = {.a = a, .out = findings};

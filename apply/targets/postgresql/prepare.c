@@ -26,8 +26,8 @@ prep_mode(const struct pgt *t)
 static int
 fenced(const Gw__Table *t, uint32_t generation, const char *why, struct gw_err *err)
 {
-    return gw_err_set(err, GW_FENCED, "", "prepare table \"%s.%s\" for generation %u: %s",
-                      pgt_schema(t), t->name, generation, why);
+    return gw_err_set(err, GW_FENCED, "", "prepare table \"%s.%s\" for generation %u: %s", pgt_schema(t), t->name,
+                      generation, why);
 }
 
 static int
@@ -37,19 +37,18 @@ find_relation(struct pgt *t, const Gw__Table *table, struct relation *ret, struc
     gw_arena_init(&a);
     const char *p[] = {pgt_clip(&a, pgt_schema(table)), pgt_clip(&a, table->name), t->task->name};
     PGT_RES r = NULL;
-    int rc = pgt_query(
-        t, &r, err, 3, p,
-        "SELECT c.relkind, c.relispartition, f.who, f.ours"
-        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " LEFT JOIN LATERAL (SELECT rn.nspname || '.' || rc.relname AS who,"
-        "  EXISTS (SELECT FROM %s.tables x WHERE x.task = $3 AND x.target_schema = rn.nspname"
-        "   AND x.target_table = rc.relname) AS ours"
-        "  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class rc ON rc.oid = k.conrelid"
-        "  JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace"
-        "  WHERE k.contype = 'f' AND k.confrelid = c.oid AND k.conrelid <> c.oid"
-        "   AND k.conparentid = 0 ORDER BY 2, 1 LIMIT 1) f ON true"
-        " WHERE n.nspname = $1 AND c.relname = $2",
-        t->ctl);
+    int rc = pgt_query(t, &r, err, 3, p,
+                       "SELECT c.relkind, c.relispartition, f.who, f.ours"
+                       " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                       " LEFT JOIN LATERAL (SELECT rn.nspname || '.' || rc.relname AS who,"
+                       "  EXISTS (SELECT FROM %s.tables x WHERE x.task = $3 AND x.target_schema = rn.nspname"
+                       "   AND x.target_table = rc.relname) AS ours"
+                       "  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class rc ON rc.oid = k.conrelid"
+                       "  JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace"
+                       "  WHERE k.contype = 'f' AND k.confrelid = c.oid AND k.conrelid <> c.oid"
+                       "   AND k.conparentid = 0 ORDER BY 2, 1 LIMIT 1) f ON true"
+                       " WHERE n.nspname = $1 AND c.relname = $2",
+                       t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
@@ -173,15 +172,14 @@ drop_references(struct pgt *t, const Gw__Table *table, struct gw_err *err)
     gw_arena_init(&a);
     const char *p[] = {pgt_clip(&a, pgt_schema(table)), pgt_clip(&a, table->name)};
     PGT_RES r = NULL;
-    int rc = pgt_query(
-        t, &r, err, 2, p,
-        "SELECT rn.nspname, rc.relname, k.conname FROM pg_catalog.pg_constraint k"
-        " JOIN pg_catalog.pg_class c ON c.oid = k.confrelid"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " JOIN pg_catalog.pg_class rc ON rc.oid = k.conrelid"
-        " JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace"
-        " WHERE k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0"
-        " AND n.nspname = $1 AND c.relname = $2 ORDER BY 1, 2, 3");
+    int rc = pgt_query(t, &r, err, 2, p,
+                       "SELECT rn.nspname, rc.relname, k.conname FROM pg_catalog.pg_constraint k"
+                       " JOIN pg_catalog.pg_class c ON c.oid = k.confrelid"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                       " JOIN pg_catalog.pg_class rc ON rc.oid = k.conrelid"
+                       " JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace"
+                       " WHERE k.contype = 'f' AND k.conrelid <> k.confrelid AND k.conparentid = 0"
+                       " AND n.nspname = $1 AND c.relname = $2 ORDER BY 1, 2, 3");
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         PGT_BUF sql;
         gw_buf_init(&sql, PGT_SQL_MAX);
@@ -202,8 +200,7 @@ drop_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, st
     }
     int rc = rel->referenced ? drop_references(t, table, err) : GW_OK;
     if (rc != GW_OK) {
-        return gw_err_wrap(err, "drop the foreign keys that refer to table \"%s.%s\"",
-                           pgt_schema(table), table->name);
+        return gw_err_wrap(err, "drop the foreign keys that refer to table \"%s.%s\"", pgt_schema(table), table->name);
     }
     PGT_BUF sql;
     gw_buf_init(&sql, PGT_SQL_MAX);
@@ -220,19 +217,16 @@ drop_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, st
 // TRUNCATE refuses a table that a foreign key refers to, even from an empty table. The slow way keeps the key: as a
 // replica, DELETE fires no trigger and so neither checks nor cascades.
 static int
-empty_referenced(struct pgt *t, const Gw__Table *table, const struct relation *rel,
-                 struct gw_err *err)
+empty_referenced(struct pgt *t, const Gw__Table *table, const struct relation *rel, struct gw_err *err)
 {
     if (rel->outsider) {
         return outsider(table, rel, "empty", err);
     }
     if (!t->may_replica) {
-        gw_err_set(err, GW_CONFIG, "",
-                   "cannot empty table \"%s.%s\": a foreign key of table \"%s\" refers to it",
+        gw_err_set(err, GW_CONFIG, "", "cannot empty table \"%s.%s\": a foreign key of table \"%s\" refers to it",
                    pgt_schema(table), table->name, rel->who);
-        gw_err_hint(err,
-                    "grant SET ON PARAMETER session_replication_role to the user of the target, drop "
-                    "the foreign key, or use DROP_AND_CREATE");
+        gw_err_hint(err, "grant SET ON PARAMETER session_replication_role to the user of the target, drop "
+                         "the foreign key, or use DROP_AND_CREATE");
         return GW_CONFIG;
     }
     PGT_BUF sql;
@@ -258,8 +252,7 @@ empty_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, s
         pgt_tname(&sql, table);
         rc = pgt_exec(t, &sql, err);
     }
-    return rc == GW_OK ? rc
-                       : gw_err_wrap(err, "empty table \"%s.%s\"", pgt_schema(table), table->name);
+    return rc == GW_OK ? rc : gw_err_wrap(err, "empty table \"%s.%s\"", pgt_schema(table), table->name);
 }
 
 static int
@@ -277,8 +270,8 @@ has_rows(struct pgt *t, const Gw__Table *table, bool *ret, struct gw_err *err)
 
 // DO_NOTHING on a table that is there: rows of others stay, rows of an earlier generation of ours do not.
 static int
-keep_table(struct pgt *t, const Gw__Table *table, const struct relation *rel,
-           struct pgt_table_row *row, struct gw_err *err)
+keep_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, struct pgt_table_row *row,
+           struct gw_err *err)
 {
     bool rows = false;
     int rc = has_rows(t, table, &rows, err);
@@ -304,12 +297,11 @@ keep_table(struct pgt *t, const Gw__Table *table, const struct relation *rel,
 }
 
 static int
-lock_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, enum pgt_made made,
-           struct gw_err *err)
+lock_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, enum pgt_made made, struct gw_err *err)
 {
     if ((rel->kind != 'r' && rel->kind != 'p') || rel->partition) {
-        gw_err_set(err, GW_CONFIG, "", "\"%s.%s\" is there already and is %s", pgt_schema(table),
-                   table->name, rel->partition ? "a partition of another table" : "not a table");
+        gw_err_set(err, GW_CONFIG, "", "\"%s.%s\" is there already and is %s", pgt_schema(table), table->name,
+                   rel->partition ? "a partition of another table" : "not a table");
         gw_err_hint(err, "drop it, or select another TargetSchema");
         return GW_CONFIG;
     }
@@ -326,8 +318,7 @@ lock_table(struct pgt *t, const Gw__Table *table, const struct relation *rel, en
 }
 
 static int
-make_ready(struct pgt *t, const Gw__Table *table, struct pgt_table_row *row, struct relation *rel,
-           struct gw_err *err)
+make_ready(struct pgt *t, const Gw__Table *table, struct pgt_table_row *row, struct relation *rel, struct gw_err *err)
 {
     int rc;
     if (!rel->there) {
@@ -342,8 +333,7 @@ make_ready(struct pgt *t, const Gw__Table *table, struct pgt_table_row *row, str
     case GW__PREP_MODE__TRUNCATE_BEFORE_LOAD:
         row->made = row->made == PGT_MADE_OURS ? PGT_MADE_OURS : PGT_MADE_EMPTY;
         return empty_table(t, table, rel, err);
-    default:
-        return keep_table(t, table, rel, row, err);
+    default: return keep_table(t, table, rel, row, err);
     }
 }
 
@@ -361,9 +351,7 @@ tx_clearing(struct pgt *t, const Gw__Table *table, uint32_t generation, struct g
     if (rc == GW_OK && row.generation == generation && row.durable) {
         rc = fenced(table, generation, "one of its chunks is durable", err);
     }
-    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING,
-                                       row.made, err)
-                     : rc;
+    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING, row.made, err) : rc;
     return rc == GW_OK ? pgt_commit(t, err) : rc;
 }
 
@@ -392,9 +380,7 @@ tx_clear(struct pgt *t, const Gw__Table *table, uint32_t generation, struct gw_e
         return rc == GW_OK ? fenced(table, generation, "one of its chunks is durable", err) : rc;
     }
     rc = make_ready(t, table, &row, &rel, err);
-    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING,
-                                       row.made, err)
-                     : rc;
+    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_CLEARING, row.made, err) : rc;
     return rc == GW_OK ? pgt_commit(t, err) : rc;
 }
 
@@ -407,9 +393,7 @@ tx_loading(struct pgt *t, const Gw__Table *table, uint32_t generation, struct gw
     if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING)) {
         rc = fenced(table, generation, "somebody else has prepared it", err);
     }
-    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING,
-                                       row.made, err)
-                     : rc;
+    rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING, row.made, err) : rc;
     return rc == GW_OK ? pgt_commit(t, err) : rc;
 }
 

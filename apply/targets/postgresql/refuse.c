@@ -26,8 +26,8 @@ utf8_len(const unsigned char *p, size_t n)
             return 0;
         }
     }
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
-        (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F)) {
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) || (p[0] == 0xF0 && p[1] < 0x90) ||
+        (p[0] == 0xF4 && p[1] > 0x8F)) {
         return 0;
     }
     return len;
@@ -111,7 +111,9 @@ pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
                        key.len ? key.data : NULL,
                        why ? why->code : NULL,
                        reason.len ? reason.data : NULL,
-                       row.overflowed ? NULL : row.len ? row.data : ""};
+                       row.overflowed ? NULL
+                       : row.len      ? row.data
+                                      : ""};
     int rc = pgt_affect(t, NULL, err, 10, p,
                         "INSERT INTO %s.exceptions (task, source_schema, source_table,"
                         " target_schema, target_table, chunk, key_text, code, reason, row_text)"

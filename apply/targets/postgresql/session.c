@@ -23,8 +23,7 @@ pgt_u64(const PGresult *r, int row, int col)
 }
 
 __attribute__((format(printf, 6, 0))) static int
-vquery(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params,
-       const char *fmt, va_list ap)
+vquery(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params, const char *fmt, va_list ap)
 {
     PGT_BUF sql;
     gw_buf_init(&sql, PGT_SQL_MAX);
@@ -38,8 +37,7 @@ vquery(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *con
 }
 
 int
-pgt_query(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params,
-          const char *fmt, ...)
+pgt_query(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *const *params, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -49,8 +47,8 @@ pgt_query(struct pgt *t, PGresult **ret, struct gw_err *err, int n, const char *
 }
 
 int
-pgt_affect(struct pgt *t, uint64_t *ret_rows, struct gw_err *err, int n, const char *const *params,
-           const char *fmt, ...)
+pgt_affect(struct pgt *t, uint64_t *ret_rows, struct gw_err *err, int n, const char *const *params, const char *fmt,
+           ...)
 {
     PGT_RES r = NULL;
     va_list ap;
@@ -95,8 +93,7 @@ pgt_commit(struct pgt *t, struct gw_err *err)
 void
 pgt_rollback(struct pgt *t)
 {
-    if (PQtransactionStatus(t->c) == PQTRANS_INTRANS ||
-        PQtransactionStatus(t->c) == PQTRANS_INERROR) {
+    if (PQtransactionStatus(t->c) == PQTRANS_INTRANS || PQtransactionStatus(t->c) == PQTRANS_INERROR) {
         PQclear(PQexec(t->c, "ROLLBACK"));
     }
 }
@@ -134,8 +131,8 @@ probe(struct pgt *t, struct gw_err *err)
 {
     t->version = PQserverVersion(t->c);
     if (t->version < PGT_VERSION_MIN) {
-        return gw_err_set(err, GW_CONFIG, "", "server version %d.%d is too old: 12 is the least",
-                          t->version / 10000, t->version % 10000);
+        return gw_err_set(err, GW_CONFIG, "", "server version %d.%d is too old: 12 is the least", t->version / 10000,
+                          t->version % 10000);
     }
     const char *encoding = PQparameterStatus(t->c, "server_encoding");
     t->utf8 = encoding && strcmp(encoding, "UTF8") == 0;
@@ -176,8 +173,7 @@ set_writer(struct pgt *t, struct gw_err *err)
 }
 
 static int
-pgt_open(void *self, const Gw__Task *task, const char *owner, const char *password,
-         struct gw_err *err)
+pgt_open(void *self, const Gw__Task *task, const char *owner, const char *password, struct gw_err *err)
 {
     struct pgt *t = self;
     t->task = task;
@@ -185,11 +181,10 @@ pgt_open(void *self, const Gw__Task *task, const char *owner, const char *passwo
     gw_arena_init(&t->arena);
     gw_arena_init(&t->load.arena);
     t->opened = true;
-    t->control =
-        gw_arena_strdup(&t->arena, pgt_set(task->control_schema) ? task->control_schema : "godwit");
+    t->control = gw_arena_strdup(&t->arena, pgt_set(task->control_schema) ? task->control_schema : "godwit");
     if (pgt_too_long(t->control)) {
-        return gw_err_set(err, GW_CONFIG, "", "name of the control schema \"%s\" is longer than %d bytes",
-                          t->control, PGT_NAME_MAX);
+        return gw_err_set(err, GW_CONFIG, "", "name of the control schema \"%s\" is longer than %d bytes", t->control,
+                          PGT_NAME_MAX);
     }
     PGT_BUF b;
     gw_buf_init(&b, 1024);

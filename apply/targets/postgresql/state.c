@@ -42,8 +42,7 @@ put_bytes(struct gw_buf *sql, const void *msg)
 }
 
 static void *
-get_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, const PGresult *r, int row,
-            int col)
+get_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, const PGresult *r, int row, int col)
 {
     size_t n = 0;
     unsigned char *raw = PQunescapeBytea((const unsigned char *)PQgetvalue(r, row, col), &n);
@@ -85,8 +84,7 @@ load_task(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *
 static int
 bad_blob(struct pgt *t, const char *table, struct gw_err *err)
 {
-    gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read",
-               t->control, table);
+    gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read", t->control, table);
     gw_err_hint(err, "it was written by another version, or damaged; drop the task and begin anew");
     return GW_CONFIG;
 }
@@ -129,8 +127,8 @@ find_table(const Gw__TargetState *s, uint32_t id)
     return NULL;
 }
 
-#define CHUNK_DURABLE                                                                              \
-    "c.state, c.epoch, coalesce(c.snapshot, ''), c.rows_read, c.rows_written, c.rows_refused,"     \
+#define CHUNK_DURABLE                                                                                                  \
+    "c.state, c.epoch, coalesce(c.snapshot, ''), c.rows_read, c.rows_written, c.rows_refused,"                         \
     " c.values_truncated, c.bytes, c.generation"
 
 static void
@@ -191,8 +189,7 @@ load_steps(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err 
 }
 
 int
-pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-               struct gw_err *err)
+pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err)
 {
     struct pgt *t = self;
     Gw__TargetState s;
@@ -216,15 +213,13 @@ pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *
 }
 
 static int
-insert_chunks(struct pgt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
-              struct gw_err *err)
+insert_chunks(struct pgt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks, struct gw_err *err)
 {
     int rc = GW_OK;
     for (size_t from = 0; rc == GW_OK && from < n; from += INSERT_ROWS) {
         PGT_BUF sql;
         gw_buf_init(&sql, PGT_SQL_MAX);
-        gw_buf_printf(&sql, "INSERT INTO %s.chunks (task, table_id, generation, no, plan) VALUES ",
-                      t->ctl);
+        gw_buf_printf(&sql, "INSERT INTO %s.chunks (task, table_id, generation, no, plan) VALUES ", t->ctl);
         for (size_t i = from; i < n && i < from + INSERT_ROWS; i++) {
             gw_buf_puts(&sql, i > from ? ", (" : "(");
             gw_pg_literal(&sql, t->task->name);
@@ -259,8 +254,8 @@ insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err)
     gw_buf_printf(&sql, ", %s", tp->one_snapshot ? "true" : "false");
     PGT_ARENA a;
     gw_arena_init(&a);
-    const char *names[] = {source->source_schema, source->source_name,
-                           pgt_clip(&a, pgt_schema(target)), pgt_clip(&a, target->name)};
+    const char *names[] = {source->source_schema, source->source_name, pgt_clip(&a, pgt_schema(target)),
+                           pgt_clip(&a, target->name)};
     for (size_t i = 0; i < 4; i++) {
         gw_buf_puts(&sql, ", ");
         gw_pg_literal(&sql, names[i]);
@@ -274,8 +269,8 @@ insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err)
     }
     for (size_t i = 0; rc == GW_OK && i < tp->n_steps_done; i++) {
         struct pgt_num id, gen, now;
-        const char *p[] = {t->task->name, pgt_num(&id, target->id), pgt_num(&gen, tp->generation),
-                           tp->steps_done[i], pgt_num(&now, (uint64_t)gw_wall_us())};
+        const char *p[] = {t->task->name, pgt_num(&id, target->id), pgt_num(&gen, tp->generation), tp->steps_done[i],
+                           pgt_num(&now, (uint64_t)gw_wall_us())};
         rc = pgt_affect(t, NULL, err, 5, p,
                         "INSERT INTO %s.steps (task, table_id, generation, name, done_us)"
                         " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -296,8 +291,7 @@ same_task(struct pgt *t, const Gw__TargetState *s, bool *ret_there, struct gw_er
     }
     *ret_there = PQntuples(r) > 0;
     if (*ret_there && strcmp(pgt_text(r, 0, 0), s->task_uuid) != 0) {
-        gw_err_set(err, GW_CONFIG, "",
-                   "another task named \"%s\" is registered in schema \"%s\" of the target",
+        gw_err_set(err, GW_CONFIG, "", "another task named \"%s\" is registered in schema \"%s\" of the target",
                    t->task->name, t->control);
         gw_err_detail(err, "its uuid is %s, this task's is %s", pgt_text(r, 0, 0), s->task_uuid);
         gw_err_hint(err, "give this task another name, or remove the other one with godwit drop");
@@ -358,8 +352,7 @@ pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, stru
         return rc;
     }
     if (PQntuples(r) == 0) {
-        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id,
-                          t->task->name);
+        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id, t->task->name);
     }
     struct pgt_table_row row = {.generation = (uint32_t)pgt_u64(r, 0, 0),
                                 .state = (Gw__TableState)pgt_u64(r, 0, 1),
@@ -380,18 +373,17 @@ pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, stru
 }
 
 int
-pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state,
-                enum pgt_made made, struct gw_err *err)
+pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state, enum pgt_made made,
+                struct gw_err *err)
 {
     struct pgt_num id, gen, st, md;
-    const char *p[] = {t->task->name, pgt_num(&id, table_id), pgt_num(&gen, generation),
-                       pgt_num(&st, (uint64_t)state), pgt_num(&md, (uint64_t)made)};
+    const char *p[] = {t->task->name, pgt_num(&id, table_id), pgt_num(&gen, generation), pgt_num(&st, (uint64_t)state),
+                       pgt_num(&md, (uint64_t)made)};
     uint64_t n = 0;
     int rc = pgt_affect(t, &n, err, 5, p,
                         "UPDATE %s.tables SET generation = $3, state = $4, made = $5%s"
                         " WHERE task = $1 AND table_id = $2 AND generation <= $3",
-                        t->ctl,
-                        state == GW__TABLE_STATE__STATE_LOADING ? ", had_rows = false" : "");
+                        t->ctl, state == GW__TABLE_STATE__STATE_LOADING ? ", had_rows = false" : "");
     if (rc == GW_OK && n != 1) {
         return gw_err_set(err, GW_FENCED, "", "a newer generation than %u is stored", generation);
     }
@@ -433,8 +425,7 @@ replace_chunks(struct pgt *t, const Gw__SetTable *set, const char *const *p, str
                         " EXISTS (SELECT FROM gone WHERE state = 1 AND rows_written > 0)"
                         " WHERE task = $1 AND table_id = $2",
                         t->ctl);
-    rc = rc == GW_OK ? pgt_affect(t, NULL, err, 2, p,
-                                  "DELETE FROM %s.steps WHERE task = $1 AND table_id = $2", t->ctl)
+    rc = rc == GW_OK ? pgt_affect(t, NULL, err, 2, p, "DELETE FROM %s.steps WHERE task = $1 AND table_id = $2", t->ctl)
                      : rc;
     rc = rc == GW_OK ? pgt_affect(t, NULL, err, 2, p,
                                   "DELETE FROM %1$s.exceptions e USING %1$s.tables t"
@@ -445,9 +436,7 @@ replace_chunks(struct pgt *t, const Gw__SetTable *set, const char *const *p, str
                                   " AND e.target_table = t.target_table",
                                   t->ctl)
                      : rc;
-    return rc == GW_OK ? insert_chunks(t, set->table_id, set->generation, set->n_chunks,
-                                       set->chunks, err)
-                       : rc;
+    return rc == GW_OK ? insert_chunks(t, set->table_id, set->generation, set->n_chunks, set->chunks, err) : rc;
 }
 
 // A server that was restored, or failed over to a replica that lagged behind, has forgotten commits that it once
@@ -478,8 +467,8 @@ set_table(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
         return rc;
     }
     if (row.generation > set->generation) {
-        return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u",
-                          row.generation, set->generation);
+        return gw_err_set(err, GW_FENCED, "", "generation %u is stored, newer than %u", row.generation,
+                          set->generation);
     }
     // The same order twice must not throw away what was loaded in between, and of two orders one must win.
     if (set->replace_chunks && row.generation == set->generation) {
@@ -493,8 +482,8 @@ set_table(struct pgt *t, const Gw__SetTable *set, struct gw_err *err)
             return rc;
         }
     }
-    if (!set->replace_chunks && (set->state == GW__TABLE_STATE__STATE_LOADED ||
-                                 set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
+    if (!set->replace_chunks &&
+        (set->state == GW__TABLE_STATE__STATE_LOADED || set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
         rc = all_durable(t, set, row.generation, err);
         if (rc != GW_OK) {
             return rc;
@@ -543,8 +532,7 @@ pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
                         " AND t.state NOT IN (4, 5))",
                         t->ctl);
     if (rc == GW_OK && n != 1) {
-        gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone",
-                   t->task->name);
+        gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, "does another godwit work on the same task? run it again");
         return GW_FENCED;
     }
@@ -562,17 +550,16 @@ drop_task(struct pgt *t, struct gw_err *err)
     }
     const char *p[] = {t->task->name};
     rc = pgt_affect(t, NULL, err, 1, p, "DELETE FROM %s.exceptions WHERE task = $1", t->ctl);
-    rc = rc == GW_OK
-             ? pgt_affect(t, NULL, err, 1, p, "DELETE FROM %s.tasks WHERE task = $1", t->ctl)
-             : rc;
+    rc = rc == GW_OK ? pgt_affect(t, NULL, err, 1, p, "DELETE FROM %s.tasks WHERE task = $1", t->ctl) : rc;
     PGT_RES r = NULL;
-    rc = rc == GW_OK ? pgt_query(t, &r, err, 0, NULL, "SELECT EXISTS (SELECT FROM %s.tasks)", t->ctl)
-                     : rc;
+    rc = rc == GW_OK ? pgt_query(t, &r, err, 0, NULL, "SELECT EXISTS (SELECT FROM %s.tasks)", t->ctl) : rc;
     if (rc != GW_OK || pgt_true(r, 0, 0)) {
         return rc;
     }
-    rc = gw_pg_exec(t->c, err, "DROP TABLE %1$s.exceptions, %1$s.steps, %1$s.chunks, %1$s.tables,"
-                               " %1$s.tasks", t->ctl);
+    rc = gw_pg_exec(t->c, err,
+                    "DROP TABLE %1$s.exceptions, %1$s.steps, %1$s.chunks, %1$s.tables,"
+                    " %1$s.tasks",
+                    t->ctl);
     // The schema goes only if nothing of anybody else's is in it, and never if it is not ours to drop.
     const char *q[] = {t->control};
     rc = rc == GW_OK ? pgt_query(t, &r, err, 1, q,

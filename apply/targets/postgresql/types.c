@@ -7,9 +7,9 @@
 
 enum size {
     SIZE_NONE,
-    SIZE_LENGTH,    // (n) characters or bits; without the size where it is unknown or too large
-    SIZE_NUMERIC,   // (p, s)
-    SIZE_FRACTION,  // (p) behind the first word: timestamp(3) with time zone
+    SIZE_LENGTH,   // (n) characters or bits; without the size where it is unknown or too large
+    SIZE_NUMERIC,  // (p, s)
+    SIZE_FRACTION, // (p) behind the first word: timestamp(3) with time zone
 };
 
 struct type_row {
@@ -42,10 +42,8 @@ static const struct type_row rows[] = {
     {GW__KIND__KIND_DATE, "date", NULL, SIZE_NONE, NULL, 0, "", NULL},
     {GW__KIND__KIND_TIME, "time", NULL, SIZE_FRACTION, NULL, 6, " without time zone", NULL},
     {GW__KIND__KIND_TIMETZ, "time", NULL, SIZE_FRACTION, NULL, 6, " with time zone", NULL},
-    {GW__KIND__KIND_TIMESTAMP, "timestamp", NULL, SIZE_FRACTION, NULL, 6, " without time zone",
-     NULL},
-    {GW__KIND__KIND_TIMESTAMPTZ, "timestamp", NULL, SIZE_FRACTION, NULL, 6, " with time zone",
-     NULL},
+    {GW__KIND__KIND_TIMESTAMP, "timestamp", NULL, SIZE_FRACTION, NULL, 6, " without time zone", NULL},
+    {GW__KIND__KIND_TIMESTAMPTZ, "timestamp", NULL, SIZE_FRACTION, NULL, 6, " with time zone", NULL},
     // A MySQL TIME goes to ±838:59:59; a time of day cannot hold that.
     {GW__KIND__KIND_DURATION, "interval", NULL, SIZE_NONE, NULL, 0, "", NULL},
     {GW__KIND__KIND_INTERVAL, "interval", NULL, SIZE_NONE, NULL, 0, "", NULL},
@@ -59,8 +57,7 @@ static const struct type_row rows[] = {
     {GW__KIND__KIND_VARBIT, "bit varying", NULL, SIZE_LENGTH, "bit varying", 83886080, "", NULL},
     {GW__KIND__KIND_ENUM, "text", NULL, SIZE_NONE, NULL, 0, "",
      "an enumeration becomes text with a check of its labels, made after the rows"},
-    {GW__KIND__KIND_SET, "text", NULL, SIZE_NONE, NULL, 0, "",
-     "a set becomes text: its labels joined by commas"},
+    {GW__KIND__KIND_SET, "text", NULL, SIZE_NONE, NULL, 0, "", "a set becomes text: its labels joined by commas"},
     {GW__KIND__KIND_INET, "inet", NULL, SIZE_NONE, NULL, 0, "", NULL},
     {GW__KIND__KIND_GEOMETRY, "bytea", NULL, SIZE_NONE, NULL, 0, "",
      "geometry becomes bytea: four bytes of SRID, little-endian, then WKB"},
@@ -103,8 +100,8 @@ put_sized(struct gw_buf *sql, const Gw__Table *t, const Gw__Type *type, const st
         break;
     case SIZE_NUMERIC:
         // A negative scale, or one beyond the precision, is for 15 and later only; numeric holds both.
-        if (bind && type->has_scale && type->precision > 0 && type->precision <= r->max &&
-            type->scale >= 0 && (uint32_t)type->scale <= type->precision) {
+        if (bind && type->has_scale && type->precision > 0 && type->precision <= r->max && type->scale >= 0 &&
+            (uint32_t)type->scale <= type->precision) {
             gw_buf_printf(sql, "%s(%u,%d)", r->name, type->precision, type->scale);
         } else {
             gw_buf_puts(sql, r->unsized);
@@ -116,9 +113,7 @@ put_sized(struct gw_buf *sql, const Gw__Table *t, const Gw__Type *type, const st
             gw_buf_printf(sql, "(%u)", type->precision);
         }
         break;
-    case SIZE_NONE:
-        gw_buf_puts(sql, type->is_unsigned && r->unsigned_name ? r->unsigned_name : r->name);
-        break;
+    case SIZE_NONE: gw_buf_puts(sql, type->is_unsigned && r->unsigned_name ? r->unsigned_name : r->name); break;
     }
     gw_buf_puts(sql, r->tail);
 }
@@ -162,6 +157,5 @@ pgt_type_is_integer(const Gw__Type *type)
 {
     const struct type_row *r = row_of(type->kind);
     const char *name = type->is_unsigned && r->unsigned_name ? r->unsigned_name : r->name;
-    return strcmp(name, "smallint") == 0 || strcmp(name, "integer") == 0 ||
-           strcmp(name, "bigint") == 0;
+    return strcmp(name, "smallint") == 0 || strcmp(name, "integer") == 0 || strcmp(name, "bigint") == 0;
 }

@@ -116,13 +116,11 @@ put_literal(struct gw_buf *sql, const Gw__Column *c)
     Gw__Kind k = c->type->kind;
     bool number = (k >= GW__KIND__KIND_INT8 && k <= GW__KIND__KIND_INT64) || k == GW__KIND__KIND_YEAR ||
                   k == GW__KIND__KIND_FLOAT32 || k == GW__KIND__KIND_FLOAT64;
-    bool bytes = k == GW__KIND__KIND_BINARY || k == GW__KIND__KIND_VARBINARY ||
-                 k == GW__KIND__KIND_BLOB;
+    bool bytes = k == GW__KIND__KIND_BINARY || k == GW__KIND__KIND_VARBINARY || k == GW__KIND__KIND_BLOB;
     double real = 0;
     if (k == GW__KIND__KIND_BOOL) {
         gw_buf_puts(sql, v[0] == 't' ? "1" : "0");
-    } else if (bytes && n >= 2 && v[0] == '\\' && v[1] == 'x' &&
-               strspn(v + 2, "0123456789abcdef") == n - 2) {
+    } else if (bytes && n >= 2 && v[0] == '\\' && v[1] == 'x' && strspn(v + 2, "0123456789abcdef") == n - 2) {
         gw_buf_printf(sql, "X'%s'", v + 2);
     } else if (number && gw_lite_parse_real(v, n, &real)) {
         gw_buf_printf(sql, "%s%s%s", v[0] == '-' ? "(" : "", v, v[0] == '-' ? ")" : "");
@@ -168,8 +166,7 @@ put_column(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     }
     const char *expr = is_sqlite(t) ? c->generated : c->generated_portable;
     if (c->left_out && expr[0]) {
-        gw_buf_printf(sql, " GENERATED ALWAYS AS (%s) %s", expr,
-                      c->generated_stored ? "STORED" : "VIRTUAL");
+        gw_buf_printf(sql, " GENERATED ALWAYS AS (%s) %s", expr, c->generated_stored ? "STORED" : "VIRTUAL");
     } else {
         put_default(sql, t, c);
     }
@@ -217,8 +214,8 @@ lite_key_kept(const Gw__ForeignKey *fk, const struct lite_parents *parents)
                          strcasecmp(ix->parts[k]->column, fk->ref_columns[j]) == 0;
             }
         }
-        if (ix->is_unique && !ix->predicate[0] && !lite_index_refused(p, ix) &&
-            found == ix->n_parts && found == fk->n_ref_columns) {
+        if (ix->is_unique && !ix->predicate[0] && !lite_index_refused(p, ix) && found == ix->n_parts &&
+            found == fk->n_ref_columns) {
             return true;
         }
     }
@@ -249,8 +246,8 @@ compares_otherwise(const Gw__Table *t, const char *text)
 {
     for (size_t i = 0; i < t->n_columns; i++) {
         const Gw__Column *c = t->columns[i];
-        bool number = c->type->kind == GW__KIND__KIND_NUMERIC ||
-                      (c->type->kind == GW__KIND__KIND_INT64 && c->type->is_unsigned);
+        bool number =
+            c->type->kind == GW__KIND__KIND_NUMERIC || (c->type->kind == GW__KIND__KIND_INT64 && c->type->is_unsigned);
         if (number && mentions(text, c->name)) {
             return true;
         }
@@ -315,8 +312,7 @@ lite_native_text(const Gw__Table *t, const struct lite_parents *parents)
 }
 
 void
-lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_parents *parents,
-                  bool native)
+lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_parents *parents, bool native)
 {
     gw_buf_puts(sql, "CREATE TABLE ");
     gw_lite_ident(sql, t->name);

@@ -10,8 +10,8 @@
 enum { SQL_MAX = 1024 * 1024 };
 
 static Gw__Step *
-add_step(struct gw_arena *a, Gw__Steps *steps, const Gw__Table *table, Gw__StepPhase phase,
-         const char *kind, const char *object)
+add_step(struct gw_arena *a, Gw__Steps *steps, const Gw__Table *table, Gw__StepPhase phase, const char *kind,
+         const char *object)
 {
     Gw__Step *s = gw_pb_new(a, Gw__Step, gw__step__init);
     s->table_id = table->id;
@@ -26,8 +26,7 @@ add_step(struct gw_arena *a, Gw__Steps *steps, const Gw__Table *table, Gw__StepP
 
 // Does the table have a UNIQUE constraint over just these columns out of its CREATE text?
 static int
-constraint_exists(struct lite_target *t, const Gw__Table *table, const Gw__Index *ix, bool *ret,
-                  struct gw_err *err)
+constraint_exists(struct lite_target *t, const Gw__Table *table, const Gw__Index *ix, bool *ret, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
@@ -80,8 +79,7 @@ put_index(struct gw_buf *sql, const Gw__Table *table, const Gw__Index *ix, const
 }
 
 int
-lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret,
-                 struct gw_err *err)
+lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Steps *ret, struct gw_err *err)
 {
     struct lite_target *t = self;
     Gw__Steps steps;
@@ -97,16 +95,14 @@ lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *table, Gw__Ste
             continue;
         }
         const char *name = lite_index_name(a, table, ix);
-        Gw__Step *s = add_step(a, &steps, table, GW__STEP_PHASE__STEP_KEYS,
-                               ix->is_unique ? "unique" : "index", name);
+        Gw__Step *s = add_step(a, &steps, table, GW__STEP_PHASE__STEP_KEYS, ix->is_unique ? "unique" : "index", name);
         gw_buf_reset(&sql);
         put_index(&sql, table, ix, name);
         s->sql = gw_arena_strdup(a, sql.data);
     }
     if (rc == GW_OK && table->n_foreign_keys) {
         // The keys are in CREATE TABLE, and were not looked at while rows came in any order.
-        Gw__Step *s = add_step(a, &steps, table, GW__STEP_PHASE__STEP_CONSTRAINTS, "foreign key",
-                               table->name);
+        Gw__Step *s = add_step(a, &steps, table, GW__STEP_PHASE__STEP_CONSTRAINTS, "foreign key", table->name);
         gw_buf_reset(&sql);
         gw_buf_puts(&sql, "PRAGMA foreign_key_check(");
         gw_lite_ident(&sql, table->name);
@@ -141,8 +137,8 @@ check_foreign_keys(struct lite_target *t, const Gw__Table *table, const Gw__Step
     sqlite3_finalize(q);
     if (rc == GW_END && n) {
         return gw_err_set(err, GW_DATA, "CONSTRAINT",
-                          "%llu rows of \"%s\" have no parent; the first of them none in \"%s\"",
-                          (unsigned long long)n, table->name, parent);
+                          "%llu rows of \"%s\" have no parent; the first of them none in \"%s\"", (unsigned long long)n,
+                          table->name, parent);
     }
     return rc == GW_END ? GW_OK : rc;
 }
@@ -158,8 +154,7 @@ set_sequence(struct lite_target *t, const Gw__Table *table, const Gw__Step *s, s
         }
     }
     int is_auto = 0;
-    int rc = sqlite3_table_column_metadata(t->db, "main", table->name, s->object, NULL, NULL, NULL, NULL,
-                                           &is_auto);
+    int rc = sqlite3_table_column_metadata(t->db, "main", table->name, s->object, NULL, NULL, NULL, NULL, &is_auto);
     if (rc != SQLITE_OK) {
         return gw_lite_error(t->db, rc, err, "look at column \"%s\"", s->object);
     }
@@ -178,12 +173,11 @@ set_sequence(struct lite_target *t, const Gw__Table *table, const Gw__Step *s, s
     gw_buf_fini(&sql);
     last = greatest > last ? greatest : last;
     if (rc == GW_OK) {
-        rc = gw_lite_run(t->db, err, "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", "ti",
-                         table->name, last);
+        rc = gw_lite_run(t->db, err, "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1", "ti", table->name,
+                         last);
     }
     if (rc == GW_OK && sqlite3_changes(t->db) == 0) {
-        rc = gw_lite_run(t->db, err, "INSERT INTO sqlite_sequence VALUES (?1, ?2)", "ti", table->name,
-                         last);
+        rc = gw_lite_run(t->db, err, "INSERT INTO sqlite_sequence VALUES (?1, ?2)", "ti", table->name, last);
     }
     return rc;
 }
@@ -209,26 +203,23 @@ make(struct lite_target *t, const Gw__Table *table, const Gw__Step *s, struct gw
 }
 
 static int
-step(struct lite_target *t, const Gw__Table *table, const Gw__Step *s, uint32_t generation,
-     struct gw_err *err)
+step(struct lite_target *t, const Gw__Table *table, const Gw__Step *s, uint32_t generation, struct gw_err *err)
 {
     int64_t stored = 0, state = 0;
     int rc = lite_stored(t, table->id, &stored, &state, err);
     if (rc == GW_END || (rc == GW_OK && stored != (int64_t)generation)) {
-        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one",
-                          generation);
+        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", generation);
     }
     rc = rc == GW_OK ? make(t, table, s, err) : rc;
     if (rc == GW_OK) {
-        rc = gw_lite_run(t->db, err, lite_sql(t, "INSERT OR IGNORE INTO $steps VALUES (?1, ?2, ?3, ?4)"),
-                         "tiit", t->task->name, (int64_t)table->id, (int64_t)generation, s->name);
+        rc = gw_lite_run(t->db, err, lite_sql(t, "INSERT OR IGNORE INTO $steps VALUES (?1, ?2, ?3, ?4)"), "tiit",
+                         t->task->name, (int64_t)table->id, (int64_t)generation, s->name);
     }
     return rc;
 }
 
 int
-lite_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation,
-                 struct gw_err *err)
+lite_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t generation, struct gw_err *err)
 {
     struct lite_target *t = self;
     int rc = lite_task_there(t, err);

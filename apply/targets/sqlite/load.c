@@ -30,8 +30,10 @@ process_state(int pid, char *ret_state, int64_t *ret_start)
     text[n] = 0;
     const char *p = strrchr(text, ')');
     long long start = 0;
-    bool ok = p && sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
-                                 " %*d %*d %lld", ret_state, &start) == 2;
+    bool ok = p && sscanf(p + 1,
+                          " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d"
+                          " %*d %*d %lld",
+                          ret_state, &start) == 2;
     *ret_start = start;
     return ok;
 }
@@ -73,8 +75,7 @@ look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
                            lite_sql(t, "SELECT backend, backend_start FROM $chunks WHERE task = ?1"
                                        " AND table_id = ?2 AND generation = ?3 AND no = ?4 AND state = 0"
                                        " AND epoch > 0"),
-                           "tiii", t->task->name, (int64_t)c->table_id, (int64_t)c->generation,
-                           (int64_t)c->no);
+                           "tiii", t->task->name, (int64_t)c->table_id, (int64_t)c->generation, (int64_t)c->no);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK && sqlite3_column_text(q, 0)) {
         end_stopped_owner(t, (const char *)sqlite3_column_text(q, 0), sqlite3_column_int64(q, 1));
     }
@@ -90,18 +91,16 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
 {
     int64_t generation = 0, state = 0;
     int rc = lite_stored(t, c->table_id, &generation, &state, err);
-    if (rc == GW_END || (rc == GW_OK && (generation != (int64_t)c->generation ||
-                                         state == GW__TABLE_STATE__STATE_CLEARING))) {
-        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one",
-                          c->generation);
+    if (rc == GW_END ||
+        (rc == GW_OK && (generation != (int64_t)c->generation || state == GW__TABLE_STATE__STATE_CLEARING))) {
+        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", c->generation);
     }
     sqlite3_stmt *q = NULL;
     rc = rc == GW_OK ? gw_lite_query(t->db, &q, err,
                                      lite_sql(t, "SELECT " LITE_CHUNK_COLUMNS " FROM $chunks WHERE"
                                                  " task = ?1 AND table_id = ?2 AND generation = ?3"
                                                  " AND no = ?4"),
-                                     "tiii", t->task->name, (int64_t)c->table_id, generation,
-                                     (int64_t)c->no)
+                                     "tiii", t->task->name, (int64_t)c->table_id, generation, (int64_t)c->no)
                      : rc;
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
     Gw__Chunk *stored = rc == GW_OK && lite_is_plan(a, q, 0, c) ? lite_chunk_read(a, q, 0) : NULL;
@@ -121,8 +120,8 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
                          lite_sql(t, "UPDATE $chunks SET epoch = ?5, owner = ?6, backend = ?7,"
                                      " backend_start = ?8 WHERE task = ?1 AND table_id = ?2"
                                      " AND generation = ?3 AND no = ?4"),
-                         "tiiiitti", t->task->name, (int64_t)c->table_id, generation, (int64_t)c->no,
-                         (int64_t)*epoch, t->owner, t->backend, t->backend_start);
+                         "tiiiitti", t->task->name, (int64_t)c->table_id, generation, (int64_t)c->no, (int64_t)*epoch,
+                         t->owner, t->backend, t->backend_start);
     }
     return rc;
 }
@@ -161,8 +160,8 @@ prepare_insert(struct lite_target *t, const Gw__Table *table, struct gw_err *err
 }
 
 int
-lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c,
-                bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
+lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw__Chunk *c, bool careful,
+                uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err)
 {
     struct lite_target *t = self;
     gw_assert(!t->loading);
@@ -239,8 +238,7 @@ write_rows(struct lite_target *t, const char *rows, size_t len, uint32_t nrows, 
     int rc = GW_OK;
     for (uint32_t i = 0; i < nrows && rc == GW_OK; i++) {
         size_t n = gw_copy_row_len(rows, len);
-        rc = n ? write_row(t, rows, n, err)
-               : gw_err_set(err, GW_BUG, NULL, "rows end within a row");
+        rc = n ? write_row(t, rows, n, err) : gw_err_set(err, GW_BUG, NULL, "rows end within a row");
         rows += n;
         len -= n;
     }
@@ -309,9 +307,8 @@ lite_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
                                      " target_schema, target_table, chunk, key_text, code, reason,"
                                      " row_text, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
                                      " CAST(?10 AS TEXT), strftime('%Y-%m-%d %H:%M:%f', 'now'))"),
-                         "tttttitttb", t->task->name, t->table->source_schema, t->table->source_name,
-                         t->table->schema, t->table->name, (int64_t)t->no, key_text, r->why->code,
-                         r->why->message, r->row, len);
+                         "tttttitttb", t->task->name, t->table->source_schema, t->table->source_name, t->table->schema,
+                         t->table->name, (int64_t)t->no, key_text, r->why->code, r->why->message, r->row, len);
     }
     gw_buf_fini(&key);
     t->refused += rc == GW_OK;
@@ -341,10 +338,9 @@ fence(struct lite_target *t, const struct gw_target_counts *n, const char *snaps
                                      " AND EXISTS (SELECT 1 FROM $tables b WHERE b.task = ?1"
                                      " AND b.table_id = ?2 AND b.generation = ?3"
                                      " AND b.state <> " CLEARING_TEXT ")"),
-                         "tiiiittiiiiii", t->task->name, (int64_t)t->table_id, (int64_t)t->generation,
-                         (int64_t)t->no, (int64_t)t->epoch, t->owner, snapshot, (int64_t)n->rows_read,
-                         (int64_t)n->rows_written, (int64_t)n->rows_refused,
-                         (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us());
+                         "tiiiittiiiiii", t->task->name, (int64_t)t->table_id, (int64_t)t->generation, (int64_t)t->no,
+                         (int64_t)t->epoch, t->owner, snapshot, (int64_t)n->rows_read, (int64_t)n->rows_written,
+                         (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us());
     if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
         rc = gw_err_set(err, GW_FENCED, NULL, "somebody else owns the chunk now");
     }
@@ -352,8 +348,7 @@ fence(struct lite_target *t, const struct gw_target_counts *n, const char *snaps
 }
 
 static int
-commit(struct lite_target *t, const struct gw_target_counts *n, const char *snapshot,
-       struct gw_err *err)
+commit(struct lite_target *t, const struct gw_target_counts *n, const char *snapshot, struct gw_err *err)
 {
     // Refused rows that the policy ignores are counted, but not recorded.
     if (n->rows_written != t->written || n->rows_refused < t->refused) {
@@ -377,8 +372,7 @@ commit(struct lite_target *t, const struct gw_target_counts *n, const char *snap
 }
 
 int
-lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                 struct gw_err *err)
+lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err)
 {
     struct lite_target *t = self;
     gw_assert(t->loading);

@@ -18,8 +18,7 @@ struct report {
 };
 
 static void
-find(struct report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message,
-     const char *action)
+find(struct report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message, const char *action)
 {
     Gw__Finding *f = gw_pb_new(r->a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -70,14 +69,13 @@ check_column(struct report *r, const Gw__Table *t, const Gw__Column *c)
     const Gw__Type *type = c->type;
     for (size_t i = 0; i < sizeof replaced / sizeof *replaced; i++) {
         if (replaced[i].kind == type->kind) {
-            find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name,
-                 SAY("type %s has no counterpart in SQLite", type->native), replaced[i].action);
+            find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name, SAY("type %s has no counterpart in SQLite", type->native),
+                 replaced[i].action);
         }
     }
     bool beyond = type->kind == GW__KIND__KIND_INT64 && type->is_unsigned;
     if (beyond) {
-        find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name,
-             SAY("SQLite's integers end at 9223372036854775807"),
+        find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name, SAY("SQLite's integers end at 9223372036854775807"),
              lite_is_rowid(t, c) ? "a row with a greater key is refused" : "greater values are kept as text");
     }
     if (c->default_kind == GW__DEFAULT_KIND__DEFAULT_EXPRESSION) {
@@ -104,16 +102,17 @@ static void
 check_names(struct report *r, const Gw__Table *t)
 {
     if (t->n_columns > COLUMNS_MAX) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("the table has %zu columns, SQLite's limit is %d",
-             t->n_columns, (int)COLUMNS_MAX), "leave columns or the table out");
+        find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
+             SAY("the table has %zu columns, SQLite's limit is %d", t->n_columns, (int)COLUMNS_MAX),
+             "leave columns or the table out");
         return;
     }
     for (size_t i = 0; i < t->n_columns; i++) {
         for (size_t k = 0; k < i; k++) {
             if (strcasecmp(t->columns[i]->name, t->columns[k]->name) == 0) {
                 find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                     SAY("columns \"%s\" and \"%s\" are one name to SQLite", t->columns[k]->name,
-                         t->columns[i]->name), "rename one");
+                     SAY("columns \"%s\" and \"%s\" are one name to SQLite", t->columns[k]->name, t->columns[i]->name),
+                     "rename one");
             }
         }
     }
@@ -143,13 +142,13 @@ check_constraints(struct report *r, const Gw__Table *t, const struct lite_parent
             find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name, SAY("%s", why),
                  exclusion ? "the constraint is left out" : "the index is left out");
         } else if (t->indexes[i]->nulls_not_distinct) {
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name,
-                 SAY("SQLite takes every NULL for distinct"), "rows with NULL are not held unique");
+            find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name, SAY("SQLite takes every NULL for distinct"),
+                 "rows with NULL are not held unique");
         }
         for (size_t k = 0; !why && k < t->indexes[i]->n_parts; k++) {
             if (t->indexes[i]->parts[k]->prefix_length) {
-                find(r, GW__SEVERITY__SEVERITY_INFO, t, t->indexes[i]->name,
-                     SAY("SQLite has no prefix indexes"), "the whole column is indexed");
+                find(r, GW__SEVERITY__SEVERITY_INFO, t, t->indexes[i]->name, SAY("SQLite has no prefix indexes"),
+                     "the whole column is indexed");
                 break;
             }
         }
@@ -215,10 +214,11 @@ static int
 numbers_itself(struct report *r, const Gw__Table *t, const Gw__Column *c, bool *ret, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
-    int rc = gw_lite_query(r->t->db, &q, err,
-                           "SELECT max(name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE) = 1 AND count(*) = 1"
-                           " FROM pragma_table_xinfo(?1) WHERE pk > 0",
-                           "tt", t->name, c->name);
+    int rc =
+        gw_lite_query(r->t->db, &q, err,
+                      "SELECT max(name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE) = 1 AND count(*) = 1"
+                      " FROM pragma_table_xinfo(?1) WHERE pk > 0",
+                      "tt", t->name, c->name);
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
     *ret = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
     sqlite3_finalize(q);
@@ -231,8 +231,8 @@ existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
     for (size_t i = 0; i < t->n_columns; i++) {
         sqlite3_stmt *q = NULL;
         int rc = gw_lite_query(r->t->db, &q, err,
-                               "SELECT hidden, type FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE",
-                               "tt", t->name, t->columns[i]->name);
+                               "SELECT hidden, type FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE", "tt",
+                               t->name, t->columns[i]->name);
         rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
         bool generated = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
         if (rc == GW_OK && !t->columns[i]->left_out) {
@@ -240,8 +240,7 @@ existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
         }
         sqlite3_finalize(q);
         if (rc == GW_END) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                 SAY("the existing table has no such column"),
+            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name, SAY("the existing table has no such column"),
                  "add it, or let TargetTablePrepMode be DROP_AND_CREATE");
         } else if (rc == GW_OK && !generated && t->columns[i]->left_out) {
             find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
@@ -249,8 +248,7 @@ existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
                  "let TargetTablePrepMode be DROP_AND_CREATE");
         } else if (rc == GW_OK && generated && !t->columns[i]->left_out) {
             find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                 SAY("the existing table computes this column"),
-                 "let TargetTablePrepMode be DROP_AND_CREATE");
+                 SAY("the existing table computes this column"), "let TargetTablePrepMode be DROP_AND_CREATE");
         } else if (rc != GW_OK) {
             return rc;
         }
@@ -312,8 +310,8 @@ check_clashes(struct report *r)
         for (size_t k = 0; k < i; k++) {
             if (strcasecmp(t->name, r->cat->tables[k]->name) == 0) {
                 find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
-                     SAY("tables \"%s\".\"%s\" and \"%s\".\"%s\" are one name to SQLite",
-                         r->cat->tables[k]->schema, r->cat->tables[k]->name, t->schema, t->name),
+                     SAY("tables \"%s\".\"%s\" and \"%s\".\"%s\" are one name to SQLite", r->cat->tables[k]->schema,
+                         r->cat->tables[k]->name, t->schema, t->name),
                      "rename one, or move them in two tasks into two files");
             }
         }
@@ -339,9 +337,8 @@ check_itself(struct report *r)
     id += sizeof scheme - 1;
     struct stat ours, theirs;
     const char *path = gw_arena_memdup0(r->a, id, (size_t)(end - id));
-    bool same = strcmp(path, r->t->path) == 0 ||
-                (stat(path, &theirs) == 0 && stat(r->t->path, &ours) == 0 && ours.st_dev == theirs.st_dev &&
-                 ours.st_ino == theirs.st_ino);
+    bool same = strcmp(path, r->t->path) == 0 || (stat(path, &theirs) == 0 && stat(r->t->path, &ours) == 0 &&
+                                                  ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino);
     for (size_t i = 0; same && i < r->cat->n_tables; i++) {
         for (size_t k = 0; k < r->cat->n_tables; k++) {
             if (strcasecmp(r->cat->tables[i]->name, r->cat->tables[k]->source_name) == 0) {
@@ -356,8 +353,8 @@ check_itself(struct report *r)
 }
 
 int
-lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-               Gw__Catalog *findings, struct gw_err *err)
+lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+               struct gw_err *err)
 {
     struct report report = {.t = self, .a = a, .cat = cat, .out = findings}, *r = &report;
     struct lite_parents parents = {.find = find_parent, .arg = r};
@@ -368,8 +365,7 @@ lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resu
     // SQLite makes its journal beside the file.
     if (access(folder[0] ? folder : "/", W_OK) != 0 || (r->t->db && access(r->t->path, W_OK) != 0)) {
         find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
-             SAY("database \"%s\" or its folder cannot be written", r->t->path),
-             "give this user write permission");
+             SAY("database \"%s\" or its folder cannot be written", r->t->path), "give this user write permission");
     }
     check_itself(r);
     check_clashes(r);

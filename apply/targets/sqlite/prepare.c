@@ -29,8 +29,8 @@ find_parent(void *arg, const char *name)
                            "tt", f->t->task->name, name);
     rc = rc == GW_OK ? gw_lite_step(q, f->err) : rc;
     if (rc == GW_OK) {
-        Gw__TablePlan *p = gw__table_plan__unpack(
-            gw_arena_pb(f->a), (size_t)sqlite3_column_bytes(q, 0), sqlite3_column_blob(q, 0));
+        Gw__TablePlan *p =
+            gw__table_plan__unpack(gw_arena_pb(f->a), (size_t)sqlite3_column_bytes(q, 0), sqlite3_column_blob(q, 0));
         found = p ? p->target : NULL;
     } else if (rc != GW_END) {
         f->rc = rc;
@@ -45,11 +45,12 @@ columns_match(struct lite_target *t, const Gw__Table *table, bool *ret, struct g
 {
     sqlite3_stmt *q = NULL;
     size_t n = 0, same = 0;
-    int rc = gw_lite_query(t->db, &q, err, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden <> 1"
-                           " ORDER BY cid", "t", table->name);
+    int rc = gw_lite_query(t->db, &q, err,
+                           "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden <> 1"
+                           " ORDER BY cid",
+                           "t", table->name);
     while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
-        same += n < table->n_columns &&
-                strcmp((const char *)sqlite3_column_text(q, 0), table->columns[n]->name) == 0;
+        same += n < table->n_columns && strcmp((const char *)sqlite3_column_text(q, 0), table->columns[n]->name) == 0;
         n++;
     }
     sqlite3_finalize(q);
@@ -106,15 +107,15 @@ run_on_table(struct lite_target *t, const char *verb, const char *name, struct g
 // are; afterwards it is known which ones they are only if there were none. So what was there is recorded with
 // the generation that found it.
 static int
-prepare_kept(struct lite_target *t, const Gw__Table *table, uint32_t generation, bool exists,
-             struct gw_err *err)
+prepare_kept(struct lite_target *t, const Gw__Table *table, uint32_t generation, bool exists, struct gw_err *err)
 {
     int64_t first = 0, empty = 0, untouched = 0;
     sqlite3_stmt *q = NULL;
-    int rc = gw_lite_query(t->db, &q, err,
-                           lite_sql(t, "SELECT count(*) = 0, max(name = 'prepared: empty'), max(generation = ?3) FROM $steps"
-                                       " WHERE task = ?1 AND table_id = ?2 AND name LIKE 'prepared:%'"),
-                           "tii", t->task->name, (int64_t)table->id, (int64_t)generation);
+    int rc =
+        gw_lite_query(t->db, &q, err,
+                      lite_sql(t, "SELECT count(*) = 0, max(name = 'prepared: empty'), max(generation = ?3) FROM $steps"
+                                  " WHERE task = ?1 AND table_id = ?2 AND name LIKE 'prepared:%'"),
+                      "tii", t->task->name, (int64_t)table->id, (int64_t)generation);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         untouched = sqlite3_column_int(q, 2); // claim has seen that no chunk of this generation is durable
         first = sqlite3_column_int(q, 0);
@@ -136,16 +137,14 @@ prepare_kept(struct lite_target *t, const Gw__Table *table, uint32_t generation,
     } else if (rc == GW_OK && !first && empty) {
         rc = run_on_table(t, "DELETE FROM", table->name, err);
     } else if (rc == GW_OK && !first && has_rows && !untouched) {
-        gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" has to start over, and held rows before the task",
-                   table->name);
+        gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" has to start over, and held rows before the task", table->name);
         gw_err_hint(err, "TargetTablePrepMode DO_NOTHING keeps them: remove the rows of this task by hand, "
                          "or choose another mode");
         return GW_CONFIG;
     }
     if (rc == GW_OK && first) {
-        rc = gw_lite_run(t->db, err, lite_sql(t, "INSERT INTO $steps VALUES (?1, ?2, ?3, ?4)"), "tiit",
-                         t->task->name, (int64_t)table->id, (int64_t)generation,
-                         has_rows ? "prepared: kept" : "prepared: empty");
+        rc = gw_lite_run(t->db, err, lite_sql(t, "INSERT INTO $steps VALUES (?1, ?2, ?3, ?4)"), "tiit", t->task->name,
+                         (int64_t)table->id, (int64_t)generation, has_rows ? "prepared: kept" : "prepared: empty");
     }
     return rc;
 }
@@ -168,8 +167,8 @@ make_ready(struct lite_target *t, const Gw__Table *table, uint32_t generation, s
         rc = gw_lite_run(t->db, err,
                          lite_sql(t, "UPDATE $tables SET state = ?3, reason = '' WHERE task = ?1"
                                      " AND table_id = ?2 AND generation = ?4"),
-                         "tiii", t->task->name, (int64_t)table->id,
-                         (int64_t)GW__TABLE_STATE__STATE_LOADING, (int64_t)generation);
+                         "tiii", t->task->name, (int64_t)table->id, (int64_t)GW__TABLE_STATE__STATE_LOADING,
+                         (int64_t)generation);
     }
     if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
         rc = gw_err_set(err, GW_FENCED, NULL, "the table was taken over by a newer generation");
@@ -184,8 +183,8 @@ claim(struct lite_target *t, const Gw__Table *table, uint32_t generation, struct
     int64_t stored = 0, state = 0;
     int rc = lite_stored(t, table->id, &stored, &state, err);
     if (rc == GW_END || (rc == GW_OK && stored > (int64_t)generation)) {
-        return gw_err_set(err, GW_FENCED, NULL, rc == GW_END ? "it is not in the task any more"
-                                                             : "a newer generation of it was begun");
+        return gw_err_set(err, GW_FENCED, NULL,
+                          rc == GW_END ? "it is not in the task any more" : "a newer generation of it was begun");
     }
     sqlite3_stmt *q = NULL;
     rc = rc == GW_OK ? gw_lite_query(t->db, &q, err,
@@ -198,13 +197,12 @@ claim(struct lite_target *t, const Gw__Table *table, uint32_t generation, struct
     if (rc == GW_OK) {
         return gw_err_set(err, GW_FENCED, NULL, "rows of generation %u are durable in it", generation);
     }
-    return rc == GW_END
-               ? gw_lite_run(t->db, err,
-                             lite_sql(t, "UPDATE $tables SET state = ?3, generation = ?4 WHERE task = ?1"
-                                         " AND table_id = ?2"),
-                             "tiii", t->task->name, (int64_t)table->id,
-                             (int64_t)GW__TABLE_STATE__STATE_CLEARING, (int64_t)generation)
-               : rc;
+    return rc == GW_END ? gw_lite_run(t->db, err,
+                                      lite_sql(t, "UPDATE $tables SET state = ?3, generation = ?4 WHERE task = ?1"
+                                                  " AND table_id = ?2"),
+                                      "tiii", t->task->name, (int64_t)table->id,
+                                      (int64_t)GW__TABLE_STATE__STATE_CLEARING, (int64_t)generation)
+                        : rc;
 }
 
 int

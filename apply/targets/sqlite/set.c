@@ -33,12 +33,11 @@ same_plan(struct lite_target *t, const Gw__SetTable *set, bool *ret, struct gw_e
 static int
 replace_chunks(struct lite_target *t, const Gw__SetTable *set, struct gw_err *err)
 {
-    int rc = gw_lite_run(t->db, err,
-                     lite_sql(t, "UPDATE $tables SET one_snapshot = ?3 WHERE task = ?1 AND table_id = ?2"),
-                     "tii", t->task->name, (int64_t)set->table_id, (int64_t)set->one_snapshot);
+    int rc =
+        gw_lite_run(t->db, err, lite_sql(t, "UPDATE $tables SET one_snapshot = ?3 WHERE task = ?1 AND table_id = ?2"),
+                    "tii", t->task->name, (int64_t)set->table_id, (int64_t)set->one_snapshot);
     if (rc == GW_OK) {
-        rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "DELETE FROM $chunks WHERE task = ?1 AND table_id = ?2"), "ti",
+        rc = gw_lite_run(t->db, err, lite_sql(t, "DELETE FROM $chunks WHERE task = ?1 AND table_id = ?2"), "ti",
                          t->task->name, (int64_t)set->table_id);
     }
     if (rc == GW_OK) { // what the old chunks refused is void
@@ -49,8 +48,7 @@ replace_chunks(struct lite_target *t, const Gw__SetTable *set, struct gw_err *er
                                      " FROM $tables WHERE task = ?1 AND table_id = ?2)"),
                          "ti", t->task->name, (int64_t)set->table_id);
     }
-    return rc == GW_OK ? lite_insert_chunks(t, set->table_id, set->generation, set->chunks, set->n_chunks, err)
-                       : rc;
+    return rc == GW_OK ? lite_insert_chunks(t, set->table_id, set->generation, set->chunks, set->n_chunks, err) : rc;
 }
 
 // The same order again. Its chunks stay; claims that were made since are void.
@@ -101,11 +99,11 @@ set_table(struct lite_target *t, const Gw__SetTable *set, struct gw_err *err)
     int64_t stored = 0, state = 0;
     int rc = lite_stored(t, set->table_id, &stored, &state, err);
     if (rc == GW_END || (rc == GW_OK && stored > set->generation)) {
-        return gw_err_set(err, GW_FENCED, NULL, "generation %u of table %u is not the newest",
-                          set->generation, set->table_id);
+        return gw_err_set(err, GW_FENCED, NULL, "generation %u of table %u is not the newest", set->generation,
+                          set->table_id);
     }
-    if (rc == GW_OK && (set->state == GW__TABLE_STATE__STATE_LOADED ||
-                        set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
+    if (rc == GW_OK &&
+        (set->state == GW__TABLE_STATE__STATE_LOADED || set->state == GW__TABLE_STATE__STATE_COMPLETED)) {
         rc = all_durable(t, set, stored, err);
     }
     if (rc == GW_OK && set->replace_chunks) {
@@ -114,8 +112,8 @@ set_table(struct lite_target *t, const Gw__SetTable *set, struct gw_err *err)
     return rc == GW_OK ? gw_lite_run(t->db, err,
                                      lite_sql(t, "UPDATE $tables SET state = ?3, reason = ?4, generation = ?5"
                                                  " WHERE task = ?1 AND table_id = ?2"),
-                                     "tiiti", t->task->name, (int64_t)set->table_id, (int64_t)set->state,
-                                     set->reason, (int64_t)set->generation)
+                                     "tiiti", t->task->name, (int64_t)set->table_id, (int64_t)set->state, set->reason,
+                                     (int64_t)set->generation)
                        : rc;
 }
 
@@ -143,8 +141,7 @@ lite_state_complete(void *self, int64_t completed_us, struct gw_err *err)
                      "tiii", t->task->name, completed_us, (int64_t)GW__TABLE_STATE__STATE_COMPLETED,
                      (int64_t)GW__TABLE_STATE__STATE_ERROR);
     if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
-        rc = gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not complete on the target, or is gone",
-                        t->task->name);
+        rc = gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, LITE_OTHER_GODWIT);
     }
     return lite_tx_end(t, rc, err);

@@ -39,8 +39,7 @@ know_backend(struct lite_target *t)
 }
 
 static int
-target_open(void *self, const Gw__Task *task, const char *owner, const char *password,
-            struct gw_err *err)
+target_open(void *self, const Gw__Task *task, const char *owner, const char *password, struct gw_err *err)
 {
     (void)password; // a file has none
     struct lite_target *t = self;
@@ -75,9 +74,9 @@ lite_task_there(struct lite_target *t, struct gw_err *err)
     snprintf(name, sizeof name, "%stasks", t->prefix);
     int rc = lite_target_find(t, err);
     rc = rc == GW_OK && t->db ? lite_exists(t, "table", name, &there, err) : rc;
-    return rc != GW_OK || there ? rc
-                                : gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not on the target any more",
-                                             t->task->name);
+    return rc != GW_OK || there
+               ? rc
+               : gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not on the target any more", t->task->name);
 }
 
 int
@@ -146,12 +145,10 @@ lite_tx_end(struct lite_target *t, int rc, struct gw_err *err)
 }
 
 int
-lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret,
-            struct gw_err *err)
+lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
-    int rc = gw_lite_query(t->db, &q, err,
-                           "SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE",
+    int rc = gw_lite_query(t->db, &q, err, "SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE",
                            "tt", type, name);
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
     sqlite3_finalize(q);

@@ -25,8 +25,8 @@ struct lite_target {
     char path[PATH_MAX];
     sqlite3 *db; // NULL as long as the file does not exist
     int busy_ms;
-    char prefix[128];    // of the control tables: "godwit_"
-    char backend[160];   // this process, for whoever finds its claim: boot id, pid namespace, pid
+    char prefix[128];  // of the control tables: "godwit_"
+    char backend[160]; // this process, for whoever finds its claim: boot id, pid namespace, pid
     int64_t backend_start;
     struct gw_buf sql; // of lite_sql
 
@@ -54,33 +54,31 @@ int lite_tx_begin(struct lite_target *t, struct gw_err *err);
 // Commits if rc is GW_OK, rolls back otherwise; returns rc or the failure of COMMIT.
 int lite_tx_end(struct lite_target *t, int rc, struct gw_err *err);
 // Does the file have a table (or "index") of that name?
-int lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret,
-                struct gw_err *err);
+int lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret, struct gw_err *err);
 // Stored generation and state; GW_END if the table is not in the task.
-int lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation,
-                int64_t *ret_state, struct gw_err *err);
+int
+lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, int64_t *ret_state, struct gw_err *err);
 
-int lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-                    struct gw_err *err);
+int lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int lite_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int lite_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
 int lite_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int lite_state_drop(void *self, struct gw_err *err);
 // Of a row of `chunks` as selected by LITE_CHUNK_COLUMNS, from column `at` on.
-#define LITE_CHUNK_COLUMNS                                                                         \
-    "plan, generation, state, epoch, snapshot, rows_read, rows_written, rows_refused, "            \
+#define LITE_CHUNK_COLUMNS                                                                                             \
+    "plan, generation, state, epoch, snapshot, rows_read, rows_written, rows_refused, "                                \
     "values_truncated, bytes"
 Gw__Chunk *lite_chunk_read(struct gw_arena *a, sqlite3_stmt *s, int at);
 // Is the stored plan in column `at` that of the chunk, byte for byte?
 bool lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c);
-int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation,
-                       Gw__Chunk *const *chunks, size_t n, struct gw_err *err);
+int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation, Gw__Chunk *const *chunks,
+                       size_t n, struct gw_err *err);
 // A write transaction, if the task is there.
 int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
 #define LITE_OTHER_GODWIT "does another godwit work on the same task?"
 
-int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming,
-                   Gw__Catalog *findings, struct gw_err *err);
+int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
+                   struct gw_err *err);
 
 // The declared type of a column, whose affinity keeps the canonical value exact.
 void lite_declare(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
@@ -90,8 +88,7 @@ struct lite_parents {
     const Gw__Table *(*find)(void *arg, const char *name);
     void *arg;
 };
-void lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_parents *parents,
-                       bool native);
+void lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_parents *parents, bool native);
 // Can the source's own text be used, as far as the catalogue says?
 bool lite_native_text(const Gw__Table *t, const struct lite_parents *parents);
 bool lite_key_kept(const Gw__ForeignKey *fk, const struct lite_parents *parents);
@@ -111,20 +108,17 @@ struct lite_field_form {
 };
 struct lite_field_form lite_form_of(const Gw__Table *t, const Gw__Column *c);
 // Binds one field to parameter i. The scratch buffer has room for the whole row already.
-int lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f,
-                    const struct gw_copy_field *field, struct gw_buf *scratch, struct gw_err *err);
+int lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f, const struct gw_copy_field *field,
+                    struct gw_buf *scratch, struct gw_err *err);
 
-int lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
-                    bool careful, uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
+int lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
+                    uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int lite_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
 int lite_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
-int lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot,
-                     struct gw_err *err);
+int lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int lite_load_abort(void *self, struct gw_err *err);
 
-int lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret,
-                     struct gw_err *err);
-int lite_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation,
-                     struct gw_err *err);
+int lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
+int lite_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
 
 #endif

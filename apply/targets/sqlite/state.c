@@ -36,8 +36,7 @@ static const char *const control_tables[] = {
 Gw__Chunk *
 lite_chunk_read(struct gw_arena *a, sqlite3_stmt *s, int at)
 {
-    Gw__Chunk *c = gw__chunk__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(s, at),
-                                     sqlite3_column_blob(s, at));
+    Gw__Chunk *c = gw__chunk__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(s, at), sqlite3_column_blob(s, at));
     if (!c) {
         return NULL;
     }
@@ -67,13 +66,11 @@ lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c)
 static int
 damaged(struct lite_target *t, struct gw_err *err)
 {
-    return gw_err_set(err, GW_CONFIG, NULL, "control tables \"%s*\" hold a plan that cannot be read",
-                      t->prefix);
+    return gw_err_set(err, GW_CONFIG, NULL, "control tables \"%s*\" hold a plan that cannot be read", t->prefix);
 }
 
 static int
-load_chunks(struct lite_target *t, struct gw_arena *a, Gw__TablePlan *p, uint32_t id,
-            struct gw_err *err)
+load_chunks(struct lite_target *t, struct gw_arena *a, Gw__TablePlan *p, uint32_t id, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
@@ -113,8 +110,8 @@ load_tables(struct lite_target *t, struct gw_arena *a, Gw__TargetState *ret, str
                                        " FROM $tables WHERE task = ?1 ORDER BY table_id"),
                            "t", t->task->name);
     while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
-        Gw__TablePlan *p = gw__table_plan__unpack(
-            gw_arena_pb(a), (size_t)sqlite3_column_bytes(q, 0), sqlite3_column_blob(q, 0));
+        Gw__TablePlan *p =
+            gw__table_plan__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(q, 0), sqlite3_column_blob(q, 0));
         if (!p) {
             rc = damaged(t, err);
             break;
@@ -131,8 +128,7 @@ load_tables(struct lite_target *t, struct gw_arena *a, Gw__TargetState *ret, str
 }
 
 static int
-load_task(struct lite_target *t, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-          struct gw_err *err)
+load_task(struct lite_target *t, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err)
 {
     char name[sizeof t->prefix + 8];
     bool there = false;
@@ -163,8 +159,7 @@ load_task(struct lite_target *t, struct gw_arena *a, bool with_plan, Gw__TargetS
 }
 
 int
-lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret,
-                struct gw_err *err)
+lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err)
 {
     struct lite_target *t = self;
     Gw__TargetState state;
@@ -187,8 +182,7 @@ lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState 
 }
 
 int
-lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, int64_t *ret_state,
-            struct gw_err *err)
+lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, int64_t *ret_state, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
@@ -215,8 +209,8 @@ pack(struct gw_arena *a, const ProtobufCMessage *m, uint8_t **ret)
 }
 
 int
-lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation,
-                   Gw__Chunk *const *chunks, size_t n, struct gw_err *err)
+lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation, Gw__Chunk *const *chunks, size_t n,
+                   struct gw_err *err)
 {
     struct gw_arena a;
     gw_arena_init(&a);
@@ -228,8 +222,8 @@ lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation
         rc = gw_lite_run(t->db, err,
                          lite_sql(t, "INSERT INTO $chunks (task, table_id, generation, no, plan)"
                                      " VALUES (?1, ?2, ?3, ?4, ?5)"),
-                         "tiiib", t->task->name, (int64_t)table_id, (int64_t)generation,
-                         (int64_t)chunks[i]->no, bytes, len);
+                         "tiiib", t->task->name, (int64_t)table_id, (int64_t)generation, (int64_t)chunks[i]->no, bytes,
+                         len);
         gw_arena_reset(&a);
     }
     gw_arena_fini(&a);
@@ -247,12 +241,12 @@ insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
     uint8_t *bytes = NULL;
     size_t len = pack(&a, &bare.base, &bytes);
     const Gw__Table *to = p->target;
-    int rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "INSERT INTO $tables VALUES"
-                                     " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
-                         "tiiitibtttt", t->task->name, (int64_t)to->id, (int64_t)p->generation,
-                         (int64_t)p->state, p->reason, (int64_t)p->one_snapshot, bytes, len, to->source_schema, to->source_name,
-                         to->schema, to->name);
+    int rc =
+        gw_lite_run(t->db, err,
+                    lite_sql(t, "INSERT INTO $tables VALUES"
+                                " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"),
+                    "tiiitibtttt", t->task->name, (int64_t)to->id, (int64_t)p->generation, (int64_t)p->state, p->reason,
+                    (int64_t)p->one_snapshot, bytes, len, to->source_schema, to->source_name, to->schema, to->name);
     gw_arena_fini(&a);
     if (rc == GW_OK) {
         rc = lite_insert_chunks(t, to->id, p->generation, p->chunks, p->n_chunks, err);
@@ -269,8 +263,8 @@ register_all(struct lite_target *t, const Gw__TargetState *state, struct gw_err 
     }
     sqlite3_stmt *q = NULL;
     if (rc == GW_OK) {
-        rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT task_uuid FROM $tasks WHERE task = ?1"),
-                           "t", t->task->name);
+        rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT task_uuid FROM $tasks WHERE task = ?1"), "t",
+                           t->task->name);
     }
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
     bool ours = rc == GW_OK && strcmp((const char *)sqlite3_column_text(q, 0), state->task_uuid) == 0;
@@ -286,10 +280,9 @@ register_all(struct lite_target *t, const Gw__TargetState *state, struct gw_err 
     if (rc != GW_END) {
         return rc;
     }
-    rc = gw_lite_run(t->db, err,
-                     lite_sql(t, "INSERT INTO $tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)"), "ttttti",
-                     t->task->name, state->task_uuid, state->mapping_hash, state->source_identity,
-                     state->source_engine, state->started_us);
+    rc = gw_lite_run(t->db, err, lite_sql(t, "INSERT INTO $tasks VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)"), "ttttti",
+                     t->task->name, state->task_uuid, state->mapping_hash, state->source_identity, state->source_engine,
+                     state->started_us);
     for (size_t i = 0; i < state->n_tables && rc == GW_OK; i++) {
         rc = insert_table(t, state->tables[i], err);
     }

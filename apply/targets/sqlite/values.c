@@ -17,9 +17,7 @@ lite_form_of(const Gw__Table *t, const Gw__Column *c)
     case GW__KIND__KIND_INT24:
     case GW__KIND__KIND_INT32:
     case GW__KIND__KIND_YEAR: f.form = FORM_INT; break;
-    case GW__KIND__KIND_INT64:
-        f.form = c->type->is_unsigned && !lite_is_rowid(t, c) ? FORM_UINT : FORM_INT;
-        break;
+    case GW__KIND__KIND_INT64: f.form = c->type->is_unsigned && !lite_is_rowid(t, c) ? FORM_UINT : FORM_INT; break;
     case GW__KIND__KIND_FLOAT32:
     case GW__KIND__KIND_FLOAT64: f.form = FORM_REAL; break;
     case GW__KIND__KIND_BOOL: f.form = FORM_BOOL; break;
@@ -54,8 +52,7 @@ refused(const struct lite_field_form *f, const char *what, struct gw_err *err)
 static int
 bound(sqlite3_stmt *s, const struct lite_field_form *f, int rc, struct gw_err *err)
 {
-    return rc == SQLITE_OK ? GW_OK
-                           : gw_lite_error(sqlite3_db_handle(s), rc, err, "bind column \"%s\"", f->name);
+    return rc == SQLITE_OK ? GW_OK : gw_lite_error(sqlite3_db_handle(s), rc, err, "bind column \"%s\"", f->name);
 }
 
 static bool
@@ -76,8 +73,8 @@ parse_int(const char *p, size_t n, int64_t *ret)
 }
 
 static int
-bind_hex(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
-         struct gw_buf *scratch, struct gw_err *err)
+bind_hex(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n, struct gw_buf *scratch,
+         struct gw_err *err)
 {
     static const signed char digit[256] = {
         ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
@@ -99,8 +96,7 @@ bind_hex(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p,
 }
 
 static int
-bind_real(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
-          struct gw_err *err)
+bind_real(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n, struct gw_err *err)
 {
     double v = 0;
     if (gw_lite_parse_real(p, n, &v)) {
@@ -120,8 +116,8 @@ bind_real(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p
 }
 
 static int
-bind_tagged(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
-            struct gw_buf *scratch, struct gw_err *err)
+bind_tagged(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n, struct gw_buf *scratch,
+            struct gw_err *err)
 {
     int64_t whole = 0;
     char cls = n >= 2 ? p[1] : 0;
@@ -141,8 +137,8 @@ bind_tagged(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char 
 
 // p, n: the field without its escapes.
 static int
-bind_plain(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
-           struct gw_buf *scratch, struct gw_err *err)
+bind_plain(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n, struct gw_buf *scratch,
+           struct gw_err *err)
 {
     int64_t whole = 0;
     double real = 0;
@@ -161,9 +157,8 @@ bind_plain(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *
         break;
     case FORM_REAL: return bind_real(s, i, f, p, n, err);
     case FORM_BOOL:
-        return n == 1 && (p[0] == 't' || p[0] == 'f')
-                   ? bound(s, f, sqlite3_bind_int(s, i, p[0] == 't'), err)
-                   : refused(f, "t or f", err);
+        return n == 1 && (p[0] == 't' || p[0] == 'f') ? bound(s, f, sqlite3_bind_int(s, i, p[0] == 't'), err)
+                                                      : refused(f, "t or f", err);
     case FORM_BYTES:
         return n >= 2 && p[0] == '\\' && p[1] == 'x' ? bind_hex(s, i, f, p + 2, n - 2, scratch, err)
                                                      : refused(f, "bytes", err);
@@ -184,13 +179,12 @@ bind_plain(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *
 }
 
 int
-lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f,
-                const struct gw_copy_field *field, struct gw_buf *scratch, struct gw_err *err)
+lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f, const struct gw_copy_field *field,
+                struct gw_buf *scratch, struct gw_err *err)
 {
     if (field->null) {
-        return f->not_null
-                   ? gw_err_set(err, GW_DATA, "CONSTRAINT", "column \"%s\": the key is NULL", f->name)
-                   : bound(s, f, sqlite3_bind_null(s, i), err);
+        return f->not_null ? gw_err_set(err, GW_DATA, "CONSTRAINT", "column \"%s\": the key is NULL", f->name)
+                           : bound(s, f, sqlite3_bind_null(s, i), err);
     }
     const char *p = field->at;
     size_t n = field->len;
@@ -201,6 +195,5 @@ lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f,
         n = scratch->len - start;
     }
     bool tagged = f->tagged && n && (unsigned char)p[0] == GW_LITE_TAG;
-    return tagged ? bind_tagged(s, i, f, p, n, scratch, err)
-                  : bind_plain(s, i, f, p, n, scratch, err);
+    return tagged ? bind_tagged(s, i, f, p, n, scratch, err) : bind_plain(s, i, f, p, n, scratch, err);
 }

@@ -46,10 +46,9 @@ static void
 put_text(struct gw_buf *out, const struct memory *m, int64_t id, uint64_t r)
 {
     // Everything that has to be escaped, quoted or counted in bytes on some path.
-    static const char *const words[] = {"plain", "\t",  "\n",           "\\",
-                                        "\r",    "'",   "\"",           "\xc3\xa9",
-                                        " ",     "\\N", "\xe2\x82\xac", "\xf0\x9f\x90\xa6",
-                                        ",",     "{",   "%s",           ";"};
+    static const char *const words[] = {"plain", "\t",       "\n", "\\",  "\r",           "'",
+                                        "\"",    "\xc3\xa9", " ",  "\\N", "\xe2\x82\xac", "\xf0\x9f\x90\xa6",
+                                        ",",     "{",        "%s", ";"};
     size_t len = m->width ? (size_t)(r % (m->width + 1)) : 0;
     for (uint64_t k = r; len;) {
         k = k * 6364136223846793005u + 1442695040888963407u;
@@ -93,8 +92,7 @@ static void
 put_value(struct gw_buf *out, const struct memory *m, int64_t id, size_t i)
 {
     uint64_t r = draw(m, id, i);
-    unsigned year = 1970 + (unsigned)(r % 130), month = 1 + (unsigned)(r >> 8) % 12,
-             day = 1 + (unsigned)(r >> 16) % 28;
+    unsigned year = 1970 + (unsigned)(r % 130), month = 1 + (unsigned)(r >> 8) % 12, day = 1 + (unsigned)(r >> 16) % 28;
     if (columns[i].kind == GW__KIND__KIND_INT64) {
         gw_buf_printf(out, "%" PRId64, id);
         return;
@@ -106,24 +104,20 @@ put_value(struct gw_buf *out, const struct memory *m, int64_t id, size_t i)
     switch (columns[i].kind) {
     case GW__KIND__KIND_INT32: gw_buf_printf(out, "%" PRId32, (int32_t)(uint32_t)r); break;
     case GW__KIND__KIND_NUMERIC:
-        gw_buf_printf(out, "%s%" PRIu64 ".%04u", r & 1 ? "" : "-",
-                      1 + r % UINT64_C(9000000000000000), (unsigned)(r >> 20) % 10000);
+        gw_buf_printf(out, "%s%" PRIu64 ".%04u", r & 1 ? "" : "-", 1 + r % UINT64_C(9000000000000000),
+                      (unsigned)(r >> 20) % 10000);
         break;
     // An odd number of eighths: exact, and written alike by everyone.
-    case GW__KIND__KIND_FLOAT64:
-        gw_buf_printf(out, "%.3f", (double)((int32_t)(uint32_t)r / 8 * 2 + 1) / 8);
-        break;
+    case GW__KIND__KIND_FLOAT64: gw_buf_printf(out, "%.3f", (double)((int32_t)(uint32_t)r / 8 * 2 + 1) / 8); break;
     case GW__KIND__KIND_BOOL: gw_buf_putc(out, r & 1 ? 't' : 'f'); break;
     case GW__KIND__KIND_DATE: gw_buf_printf(out, "%04u-%02u-%02u", year, month, day); break;
     case GW__KIND__KIND_TIMESTAMP:
-        gw_buf_printf(out, "%04u-%02u-%02u %02u:%02u:%02u.%06u", year, month, day,
-                      (unsigned)(r >> 24) % 24, (unsigned)(r >> 30) % 60, (unsigned)(r >> 36) % 60,
-                      1 + (unsigned)(r >> 12) % 9 * 100001);
+        gw_buf_printf(out, "%04u-%02u-%02u %02u:%02u:%02u.%06u", year, month, day, (unsigned)(r >> 24) % 24,
+                      (unsigned)(r >> 30) % 60, (unsigned)(r >> 36) % 60, 1 + (unsigned)(r >> 12) % 9 * 100001);
         break;
     case GW__KIND__KIND_UUID:
-        gw_buf_printf(out, "%08x-%04x-4%03x-8%03x-%012" PRIx64, (unsigned)(r >> 32),
-                      (unsigned)(r & 0xffff), (unsigned)(r >> 16 & 0xfff),
-                      (unsigned)(r >> 28 & 0xfff), (uint64_t)id & 0xffffffffffff);
+        gw_buf_printf(out, "%08x-%04x-4%03x-8%03x-%012" PRIx64, (unsigned)(r >> 32), (unsigned)(r & 0xffff),
+                      (unsigned)(r >> 16 & 0xfff), (unsigned)(r >> 28 & 0xfff), (uint64_t)id & 0xffffffffffff);
         break;
     case GW__KIND__KIND_TEXT: put_text(out, m, id, r); break;
     default: put_bytes(out, m, r);
@@ -184,8 +178,7 @@ memory_open(void *self, const Gw__Endpoint *ep, const char *password, struct gw_
     set_param(m, "rows", "1000");
     for (size_t i = 0; i < ep->n_params; i++) {
         if (!set_param(m, ep->params[i]->key, ep->params[i]->value)) {
-            return gw_err_set(err, GW_CONFIG, NULL,
-                              "memory source: parameter %s=%s is unknown or out of range",
+            return gw_err_set(err, GW_CONFIG, NULL, "memory source: parameter %s=%s is unknown or out of range",
                               ep->params[i]->key, ep->params[i]->value);
         }
     }
@@ -198,8 +191,7 @@ memory_identity(void *self, struct gw_arena *a, char **ret, struct gw_err *err)
 {
     (void)err;
     struct memory *m = self;
-    uint64_t hash =
-        XXH64(m->rows, m->tables * sizeof *m->rows, m->seed) ^ (m->width << 32 | m->poison);
+    uint64_t hash = XXH64(m->rows, m->tables * sizeof *m->rows, m->seed) ^ (m->width << 32 | m->poison);
     *ret = gw_arena_printf(a, "memory:%s#%u.%016" PRIx64, m->name, m->tables, hash);
     return GW_OK;
 }
@@ -256,8 +248,7 @@ memory_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err 
             c->type->scale = columns[k].scale;
             c->type->has_scale = columns[k].precision != 0;
             c->type->native = gw_arena_strdup(a, columns[k].name);
-            c->is_lob =
-                columns[k].kind == GW__KIND__KIND_TEXT || columns[k].kind == GW__KIND__KIND_BLOB;
+            c->is_lob = columns[k].kind == GW__KIND__KIND_TEXT || columns[k].kind == GW__KIND__KIND_BLOB;
             c->not_null = k == 0;
             c->identity = k == 0 ? GW__IDENTITY__IDENTITY_AUTO : GW__IDENTITY__IDENTITY_NONE;
             gw_pb_add(a, t, columns, c);
@@ -296,8 +287,8 @@ memory_sequences(void *self, Gw__Table *t, struct gw_err *err)
 // ---- snapshot, plan ----------------------------------------------------------------------------
 
 static int
-memory_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                      char **ret_handle, struct gw_err *err)
+memory_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                      struct gw_err *err)
 {
     struct memory *m = self;
     char *token = NULL;
@@ -325,8 +316,7 @@ bound(struct gw_arena *a, int64_t id)
 
 // The chunk starts where the last one of the plan has ended.
 static Gw__Chunk *
-add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__ChunkBy by,
-          uint64_t bytes)
+add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__ChunkBy by, uint64_t bytes)
 {
     Gw__Chunk *c = gw_pb_new(a, Gw__Chunk, gw__chunk__init);
     c->table_id = t->id;
@@ -342,24 +332,22 @@ add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__Chunk
 }
 
 static int
-plan_ranges(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-            Gw__TablePlan *plan, struct gw_err *err)
+plan_ranges(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, Gw__TablePlan *plan,
+            struct gw_err *err)
 {
     int64_t last = INT64_MIN, v = 0;
     bool ok = rule->n_columns == 1 && strcmp(rule->columns[0], "id") == 0 && rule->n_boundaries > 0;
     for (size_t i = 0; ok && i < rule->n_boundaries; i++, last = v) {
         char *end = NULL;
-        ok = rule->boundaries[i]->n_values == 1 &&
-             whole(rule->boundaries[i]->values[0], &end, INT64_MAX, &v) && *end == 0 && v > last;
+        ok = rule->boundaries[i]->n_values == 1 && whole(rule->boundaries[i]->values[0], &end, INT64_MAX, &v) &&
+             *end == 0 && v > last;
         if (ok) {
-            add_chunk(a, plan, t, GW__CHUNK_BY__BY_RANGE,
-                      t->bytes_estimate / (rule->n_boundaries + 1))
-                ->hi = bound(a, v);
+            add_chunk(a, plan, t, GW__CHUNK_BY__BY_RANGE, t->bytes_estimate / (rule->n_boundaries + 1))->hi =
+                bound(a, v);
         }
     }
     if (!ok) {
-        return gw_err_set(err, GW_CONFIG, NULL,
-                          "rule \"%s\" for table \"%s\": only ascending ranges of column id",
+        return gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" for table \"%s\": only ascending ranges of column id",
                           rule->id, t->source_name);
     }
     add_chunk(a, plan, t, GW__CHUNK_BY__BY_RANGE, t->bytes_estimate / (rule->n_boundaries + 1));
@@ -367,8 +355,8 @@ plan_ranges(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule 
 }
 
 static int
-memory_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-            uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
+memory_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes,
+            uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
 {
     (void)lanes;
     struct memory *m = self;
@@ -380,16 +368,15 @@ memory_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableS
     if (!table_no(m, t->source_name, &no)) {
         return gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" is gone", t->source_name);
     }
-    uint64_t rows = (uint64_t)m->rows[no],
-             n = t->bytes_estimate / (chunk_bytes ? chunk_bytes : 1) + 1;
+    uint64_t rows = (uint64_t)m->rows[no], n = t->bytes_estimate / (chunk_bytes ? chunk_bytes : 1) + 1;
     n = rule && rule->number_of_partitions ? rule->number_of_partitions : n;
     n = n > CHUNKS_MAX ? CHUNKS_MAX : n;
     n = n > rows ? rows : n;
     if (how == GW__PARALLEL_TYPE__RANGES) {
         r = plan_ranges(a, t, rule, &made, err);
     } else if (how == GW__PARALLEL_TYPE__PARTITIONS_LIST) {
-        r = gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" for table \"%s\": it has no partitions",
-                       rule->id, t->source_name);
+        r = gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" for table \"%s\": it has no partitions", rule->id,
+                       t->source_name);
     } else if (how == GW__PARALLEL_TYPE__PARALLEL_NONE || n <= 1) {
         add_chunk(a, &made, t, GW__CHUNK_BY__BY_WHOLE, t->bytes_estimate);
     } else {
@@ -397,9 +384,8 @@ memory_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableS
             Gw__Chunk *c = add_chunk(a, &made, t, GW__CHUNK_BY__BY_KEY, t->bytes_estimate / n);
             c->lo = c->lo ? c->lo : bound(a, 1);
             c->hi_inclusive = i == n - 1;
-            c->hi = bound(a, c->hi_inclusive
-                                 ? m->rows[no]
-                                 : 1 + (int64_t)(rows / n * (i + 1) + rows % n * (i + 1) / n));
+            c->hi =
+                bound(a, c->hi_inclusive ? m->rows[no] : 1 + (int64_t)(rows / n * (i + 1) + rows % n * (i + 1) / n));
         }
     }
     if (r == GW_OK) {
@@ -422,8 +408,7 @@ memory_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw
     uint32_t no = 0;
     int r = memory_identity(m, &scratch, &now, err);
     if (r == GW_OK && (strcmp(now, t->fingerprint) != 0 || !table_no(m, t->source_name, &no))) {
-        r = gw_err_set(err, GW_CONFIG, NULL,
-                       "read table \"%s\": it has changed since the task began", t->source_name);
+        r = gw_err_set(err, GW_CONFIG, NULL, "read table \"%s\": it has changed since the task began", t->source_name);
     }
     gw_arena_fini(&scratch);
     if (r != GW_OK) {
@@ -457,8 +442,8 @@ put_row(const struct memory *m, struct gw_buf *out, int64_t id)
 }
 
 static int
-memory_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max,
-                  uint32_t *ret_rows, struct gw_err *err)
+memory_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
+                  struct gw_err *err)
 {
     struct memory *m = self;
     gw_assert(m->table);
@@ -474,8 +459,7 @@ memory_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max
                 break;
             }
             out->len = start;
-            return gw_err_set(err, GW_DATA, NULL, "row %" PRId64 " is larger than %zu bytes", m->at,
-                              out->max);
+            return gw_err_set(err, GW_DATA, NULL, "row %" PRId64 " is larger than %zu bytes", m->at, out->max);
         }
         m->at++;
         rows++;

@@ -146,8 +146,7 @@ my_ddl_word(const char *text, const char *word)
                 return NULL;
             }
             p = close + 1;
-        } else if (strncasecmp(p, word, n) == 0 && !is_word(p[n]) &&
-                   (p == text || !is_word(p[-1]))) {
+        } else if (strncasecmp(p, word, n) == 0 && !is_word(p[n]) && (p == text || !is_word(p[-1]))) {
             return p + n;
         } else if (is_word(*p)) {
             while (is_word(*p)) {

@@ -14,8 +14,8 @@ text(MYSQL_ROW row, unsigned i)
 }
 
 void
-my_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity,
-        const char *object, char *message, const char *action)
+my_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity, const char *object,
+        char *message, const char *action)
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -70,8 +70,7 @@ hash_view(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err 
     MY_RES res = NULL;
     MY_BUF sql;
     gw_buf_init(&sql, MY_SQL_MAX);
-    gw_buf_puts(&sql,
-                "SELECT column_name, column_type, collation_name FROM information_schema.columns");
+    gw_buf_puts(&sql, "SELECT column_name, column_type, collation_name FROM information_schema.columns");
     put_of_table(&sql, t);
     gw_buf_puts(&sql, " ORDER BY ordinal_position");
     int r = gw_my_query(s->db, &res, sql.data, err);
@@ -114,8 +113,8 @@ altered_at(struct my_source *s, const Gw__Table *t, unsigned long long *ret, str
 }
 
 int
-my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret,
-               char **ret_sql, struct gw_err *err)
+my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret, char **ret_sql,
+               struct gw_err *err)
 {
     uint64_t hash = 0;
     char *create = gw_arena_strdup(a, "");
@@ -176,8 +175,7 @@ add_srid(struct gw_arena *a, Gw__Column *c, const char *item)
 {
     const char *p = c->type->kind == GW__KIND__KIND_GEOMETRY ? my_ddl_word(item, "SRID") : NULL;
     if (p) {
-        c->type->native =
-            gw_arena_printf(a, "%s /*!80003 SRID %lu */", c->type->native, strtoul(p, NULL, 10));
+        c->type->native = gw_arena_printf(a, "%s /*!80003 SRID %lu */", c->type->native, strtoul(p, NULL, 10));
     }
 }
 
@@ -204,8 +202,7 @@ static const char columns_sql[] =
     " is_nullable, column_default, extra, column_comment FROM information_schema.columns";
 
 static Gw__Column *
-column_from(struct my_source *s, struct gw_arena *a, MYSQL_ROW row, const struct my_ddl *ddl,
-            bool *ret_default)
+column_from(struct my_source *s, struct gw_arena *a, MYSQL_ROW row, const struct my_ddl *ddl, bool *ret_default)
 {
     Gw__Column *c = gw_pb_new(a, Gw__Column, gw__column__init);
     struct my_type_facts f = {
@@ -228,9 +225,8 @@ column_from(struct my_source *s, struct gw_arena *a, MYSQL_ROW row, const struct
     c->not_null = strcmp(text(row, NULLABLE), "NO") == 0;
     c->comment = gw_arena_strdup(a, text(row, COMMENT));
     const char *item = item_of(a, ddl, c->name);
-    if (strcasestr(extra, " GENERATED")) { // not DEFAULT_GENERATED
-        c->generated =
-            my_ddl_expression(a, item, "AS"); // empty for a period's ROW START: a plain column then
+    if (strcasestr(extra, " GENERATED")) {               // not DEFAULT_GENERATED
+        c->generated = my_ddl_expression(a, item, "AS"); // empty for a period's ROW START: a plain column then
         c->generated_stored = strcasestr(extra, "STORED") || strcasestr(extra, "PERSISTENT");
     }
     if (strcasestr(extra, "auto_increment")) {
@@ -244,8 +240,8 @@ column_from(struct my_source *s, struct gw_arena *a, MYSQL_ROW row, const struct
 }
 
 static int
-describe_columns(struct my_source *s, struct gw_arena *a, Gw__Table *t, const struct my_ddl *ddl,
-                 Gw__Catalog *cat, struct gw_err *err)
+describe_columns(struct my_source *s, struct gw_arena *a, Gw__Table *t, const struct my_ddl *ddl, Gw__Catalog *cat,
+                 struct gw_err *err)
 {
     MY_RES res = NULL;
     MY_BUF sql;
@@ -267,8 +263,7 @@ describe_columns(struct my_source *s, struct gw_arena *a, Gw__Table *t, const st
                     "the target's column has no default");
         }
         if (strcasestr(text(row, EXTRA), "INVISIBLE")) {
-            my_find(a, cat, t, GW__SEVERITY__SEVERITY_INFO, c->name,
-                    gw_arena_strdup(a, "the column is invisible"),
+            my_find(a, cat, t, GW__SEVERITY__SEVERITY_INFO, c->name, gw_arena_strdup(a, "the column is invisible"),
                     "it is copied, and visible on the target");
         }
     }
@@ -288,8 +283,7 @@ describe_columns(struct my_source *s, struct gw_arena *a, Gw__Table *t, const st
 // ---- tables ------------------------------------------------------------------------------------
 
 static int
-describe_options(struct my_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat,
-                 struct gw_err *err)
+describe_options(struct my_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat, struct gw_err *err)
 {
     MY_RES res = NULL;
     MY_BUF sql;
@@ -315,10 +309,8 @@ describe_options(struct my_source *s, struct gw_arena *a, Gw__Table *t, Gw__Cata
                 "it is read as it is at that moment, whole, in one statement");
     }
     if (strcmp(text(row, 2), "SYSTEM VERSIONED") == 0) {
-        my_find(
-            a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "",
-            gw_arena_strdup(a, "the table is system-versioned"),
-            "its present rows are copied, its history is not; the target's table has no versions");
+        my_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "", gw_arena_strdup(a, "the table is system-versioned"),
+                "its present rows are copied, its history is not; the target's table has no versions");
     }
     return GW_OK;
 }
@@ -383,8 +375,7 @@ try_read(struct my_source *s, const Gw__Table *t, struct gw_err *err)
 }
 
 static int
-describe_table(struct my_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat,
-               struct gw_err *err)
+describe_table(struct my_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat, struct gw_err *err)
 {
     struct my_ddl ddl = {.options = "", .partition_by = ""};
     char *create = NULL;
@@ -420,10 +411,9 @@ warn_of_locks(struct gw_arena *a, Gw__Catalog *cat)
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = GW__SEVERITY__SEVERITY_INFO;
-    f->message = gw_arena_strdup(
-        a,
-        "ALTER TABLE and the like wait for readers: where a table was read, until the load ends, "
-        "and whoever uses the table next waits behind them");
+    f->message =
+        gw_arena_strdup(a, "ALTER TABLE and the like wait for readers: where a table was read, until the load ends, "
+                           "and whoever uses the table next waits behind them");
     f->action = gw_arena_strdup(a, "grant BINLOG ADMIN (before MariaDB 10.5: SUPER) to the user, "
                                    "and they wait for a chunk at most");
     gw_pb_add(a, cat, findings, f);
@@ -439,16 +429,14 @@ my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
     for (size_t i = 0; i < cat->n_tables; i++) {
         struct gw_err cause = {0};
         int r = describe_table(s, a, cat->tables[i], cat, &cause);
-        if (r ==
-            GW_CONFIG) { // gone, no privilege, a view over a missing table: this table, not the task
-            my_find(a, cat, cat->tables[i], GW__SEVERITY__SEVERITY_ERROR, "",
-                    gw_arena_strdup(a, cause.message), "leave it out or mend it");
+        if (r == GW_CONFIG) { // gone, no privilege, a view over a missing table: this table, not the task
+            my_find(a, cat, cat->tables[i], GW__SEVERITY__SEVERITY_ERROR, "", gw_arena_strdup(a, cause.message),
+                    "leave it out or mend it");
         } else if (r != GW_OK) {
             if (err) {
                 *err = cause;
             }
-            return gw_err_wrap(err, "describe table \"%s.%s\"", cat->tables[i]->schema,
-                               cat->tables[i]->name);
+            return gw_err_wrap(err, "describe table \"%s.%s\"", cat->tables[i]->schema, cat->tables[i]->name);
         }
     }
     return GW_OK;

@@ -125,8 +125,7 @@ my_key_literal(struct gw_buf *sql, const Gw__Column *c, const char *value)
         break;
     case GW__KIND__KIND_BINARY:
     case GW__KIND__KIND_VARBINARY:
-        if (n >= 2 && value[0] == '\\' && value[1] == 'x' &&
-            strspn(value + 2, "0123456789abcdefABCDEF") == n - 2) {
+        if (n >= 2 && value[0] == '\\' && value[1] == 'x' && strspn(value + 2, "0123456789abcdefABCDEF") == n - 2) {
             gw_buf_printf(sql, "x'%s'", value + 2);
             return;
         }
@@ -152,8 +151,7 @@ put_one(struct gw_buf *sql, const Gw__Column *c, const char *op, const char *val
 // (a, b, c) >= (1, 2, 3) is a > 1 OR (a = 1 AND (b > 2 OR (b = 2 AND c >= 3))): the optimizer makes index ranges of the second
 // form only.
 void
-my_key_compare(struct gw_buf *sql, const Gw__Column *const *columns, size_t n, const char *op,
-               char *const *values)
+my_key_compare(struct gw_buf *sql, const Gw__Column *const *columns, size_t n, const char *op, char *const *values)
 {
     const char strict[2] = {op[0], 0};
     for (size_t i = 0; i < n; i++) {

@@ -90,14 +90,12 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
     MY_BUF sql;
     gw_buf_init(&sql, MY_SQL_MAX);
     // The five names are a target's control tables; #mysql50# marks a folder that is no database.
-    gw_buf_puts(
-        &sql,
-        "SELECT table_schema, table_name, table_type, table_rows, data_length, create_options"
-        " FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM "
-        "VERSIONED')"
-        " AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
-        " AND table_schema NOT LIKE '#mysql50#%' AND NOT (table_schema = 'godwit' AND table_name IN"
-        " ('tasks', 'tables', 'chunks', 'steps', 'exceptions'))");
+    gw_buf_puts(&sql, "SELECT table_schema, table_name, table_type, table_rows, data_length, create_options"
+                      " FROM information_schema.tables WHERE table_type IN ('BASE TABLE', 'VIEW', 'SYSTEM "
+                      "VERSIONED')"
+                      " AND table_schema NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')"
+                      " AND table_schema NOT LIKE '#mysql50#%' AND NOT (table_schema = 'godwit' AND table_name IN"
+                      " ('tasks', 'tables', 'chunks', 'steps', 'exceptions'))");
     if (s->ep->database[0]) {
         gw_buf_puts(&sql, " AND table_schema = ");
         gw_my_literal(&sql, s->ep->database, strlen(s->ep->database));
@@ -125,8 +123,7 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
 
 // The greatest value that is there plus one, or what the table would hand out next if that is more.
 static int
-next_value(struct my_source *s, const Gw__Table *t, const Gw__Column *c, uint64_t *ret,
-           struct gw_err *err)
+next_value(struct my_source *s, const Gw__Table *t, const Gw__Column *c, uint64_t *ret, struct gw_err *err)
 {
     MY_RES given = NULL;
     MY_RES used = NULL;
@@ -173,8 +170,7 @@ source_sequences(void *self, Gw__Table *t, struct gw_err *err)
             r = gw_my_exec(s->db, err, "ROLLBACK TO SAVEPOINT gw");
         }
         if (r != GW_OK) {
-            return gw_err_wrap(err, "read next value of \"%s.%s\"", t->source_schema,
-                               t->source_name);
+            return gw_err_wrap(err, "read next value of \"%s.%s\"", t->source_schema, t->source_name);
         }
         c->sequence_next = next > INT64_MAX ? INT64_MAX : (int64_t)next;
     }

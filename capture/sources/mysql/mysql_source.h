@@ -42,9 +42,8 @@ struct my_column {
 struct my_source {
     MYSQL *db;
     struct gw_my_server server;
-    bool opened; // the arena is in use
-    struct gw_arena
-        arena; // the endpoint and password: a chunk is cancelled from a second connection
+    bool opened;           // the arena is in use
+    struct gw_arena arena; // the endpoint and password: a chunk is cancelled from a second connection
     Gw__Endpoint *ep;
     const char *password;
     unsigned long long snapshot_at; // not later than the snapshot; the server's seconds since 1970
@@ -64,8 +63,8 @@ struct my_source {
 struct my_ddl {
     const char **items; // columns, keys and constraints, in order, without the comma
     size_t n_items;
-    const char *
-        options; // what stands behind the body, without PARTITION BY; AUTO_INCREMENT= and COMMENT= are taken out
+    const char
+        *options; // what stands behind the body, without PARTITION BY; AUTO_INCREMENT= and COMMENT= are taken out
     const char *partition_by; // "" = none
 };
 bool my_ddl_parse(struct gw_arena *a, const char *sql, struct my_ddl *ret);
@@ -77,9 +76,8 @@ char *my_ddl_inside(struct gw_arena *a, const char **p);
 char *my_ddl_name(struct gw_arena *a, const char **p);
 // 'text' at *p, unquoted; *p moves behind it. NULL if there is none.
 char *my_ddl_string(struct gw_arena *a, const char **p);
-char *
-my_ddl_bytes(struct gw_arena *a, const char **p, size_t *ret_len); // the same; may hold any byte
-const char *my_ddl_skip(const char *p);                            // blanks
+char *my_ddl_bytes(struct gw_arena *a, const char **p, size_t *ret_len); // the same; may hold any byte
+const char *my_ddl_skip(const char *p);                                  // blanks
 
 // ---- describe ----------------------------------------------------------------------------------
 
@@ -95,24 +93,24 @@ void my_type_map(struct gw_arena *a, const struct my_type_facts *f, Gw__Type *re
 bool my_type_is_lob(const Gw__Type *t);
 // `text` and `extra` as information_schema says them, `item` the column in the CREATE text. False: there is a default that the
 // server does not tell exactly; it is left out.
-bool my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c,
-                const char *text, const char *extra, const char *item);
+bool my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c, const char *text,
+                const char *extra, const char *item);
 // What stands in parentheses behind a word of the item; "" if nothing does.
 char *my_ddl_expression(struct gw_arena *a, const char *item, const char *word);
 
-void my_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity,
-             const char *object, char *message, const char *action);
+void my_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity, const char *object,
+             char *message, const char *action);
 Gw__Column *my_column_of(const Gw__Table *t, const char *name);
 void my_objects(struct gw_arena *a, Gw__Table *t, const struct my_ddl *ddl, Gw__Catalog *cat);
 int my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 // The table's present definition as a short text; ret_sql (may be NULL): the CREATE text, "" for a view.
-int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret,
-                   char **ret_sql, struct gw_err *err);
+int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret, char **ret_sql,
+                   struct gw_err *err);
 
 // ---- snapshot, plan, read ----------------------------------------------------------------------
 
-int my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                      char **ret_handle, struct gw_err *err);
+int my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                      struct gw_err *err);
 void my_snapshot_end(struct my_source *s);
 
 struct my_key {
@@ -124,14 +122,14 @@ struct my_key {
 // The clustered key, as far as it can be cut; n = 0: it cannot.
 struct my_key my_key_choose(struct gw_arena *a, const Gw__Table *t);
 // Appends "`a` > 1 OR (`a` = 1 AND `b` >= 'x')"; op is one of < <= > >=.
-void my_key_compare(struct gw_buf *sql, const Gw__Column *const *columns, size_t n, const char *op,
-                    char *const *values);
+void
+my_key_compare(struct gw_buf *sql, const Gw__Column *const *columns, size_t n, const char *op, char *const *values);
 // A bound's value as a literal that compares with the column in the column's own way.
 void my_key_literal(struct gw_buf *sql, const Gw__Column *c, const char *value);
 void my_from(struct gw_buf *sql, const Gw__Table *t, const char *partition);
 
-int my_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-            uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err);
+int my_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes,
+            uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err);
 // Adds n or so chunks of `partition` ("" = the table). GW_END: it cannot be cut or is empty, nothing was added.
 struct my_split {
     const Gw__Table *t;
@@ -139,12 +137,12 @@ struct my_split {
     struct my_key key;
     uint64_t n, rows, bytes;
 };
-int my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what,
-             Gw__TablePlan *plan, struct gw_err *err);
+int
+my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what, Gw__TablePlan *plan, struct gw_err *err);
 
 int my_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err);
-int my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max,
-                  uint32_t *ret_rows, struct gw_err *err);
+int
+my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err);
 int my_chunk_cancel(void *self, struct gw_err *err);
 void my_chunk_end(struct my_source *s);
 
@@ -155,8 +153,8 @@ struct my_column my_value_select(struct gw_buf *sql, const Gw__Column *c);
 bool my_value_risky(const Gw__Column *c);
 void my_value_proof(struct gw_buf *sql, const Gw__Column *c);
 // Appends one row. False: it does not fit below out->max (nothing was appended).
-bool my_row_put(struct gw_buf *out, const struct my_column *columns, size_t n, MYSQL_ROW row,
-                const unsigned long *lengths);
+bool
+my_row_put(struct gw_buf *out, const struct my_column *columns, size_t n, MYSQL_ROW row, const unsigned long *lengths);
 // One value as canonical text, not escaped, for a bound; NULL if it holds a NUL byte.
 char *my_value_text(struct gw_arena *a, const Gw__Column *c, const char *value, size_t len);
 

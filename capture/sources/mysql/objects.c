@@ -71,8 +71,7 @@ add_options(struct gw_arena *a, Gw__Index *ix, const char *options)
     if (text) {
         ix->comment = text;
         const char *word = my_ddl_word(options, "COMMENT") - strlen("COMMENT");
-        ix->native_ddl =
-            gw_arena_printf(a, "%.*s%s", (int)(word - options), options, my_ddl_skip(comment));
+        ix->native_ddl = gw_arena_printf(a, "%.*s%s", (int)(word - options), options, my_ddl_skip(comment));
     }
     const char *method = my_ddl_word(options, "USING");
     if (method && strncasecmp(my_ddl_skip(method), "HASH", 4) == 0) {
@@ -127,8 +126,7 @@ add_primary(struct gw_arena *a, Gw__Table *t, const char *p, Gw__Catalog *cat)
         gw_pb_add(a, t, primary_key, parts.parts[i]->column);
         if (parts.parts[i]->prefix_length) {
             my_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, parts.parts[i]->column,
-                    gw_arena_printf(a,
-                                    "the primary key takes the first %u characters of the column",
+                    gw_arena_printf(a, "the primary key takes the first %u characters of the column",
                                     parts.parts[i]->prefix_length),
                     "the target's primary key takes the whole column");
         }
@@ -149,8 +147,7 @@ add_names(struct gw_arena *a, char ***vec, size_t *n, const char *list)
 static char *
 action_of(struct gw_arena *a, const char *text, const char *event)
 {
-    static const char *const actions[] = {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL",
-                                          "SET DEFAULT"};
+    static const char *const actions[] = {"NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"};
     for (const char *p = text; (p = my_ddl_word(p, "ON"));) {
         const char *at = p;
         if (!take(&at, event)) {
@@ -211,8 +208,7 @@ is_json_check(struct gw_arena *a, const Gw__Table *t, const char *expr)
     }
     char *name = my_ddl_name(a, &p);
     Gw__Column *c = name ? my_column_of(t, name) : NULL;
-    if (!c || strspn(p, ") ") != strlen(p) || c->type->kind != GW__KIND__KIND_TEXT ||
-        c->type->length) {
+    if (!c || strspn(p, ") ") != strlen(p) || c->type->kind != GW__KIND__KIND_TEXT || c->type->length) {
         return false;
     }
     c->type->kind = GW__KIND__KIND_JSON;
@@ -229,8 +225,8 @@ add_check(struct gw_arena *a, Gw__Table *t, char *name, const char *p, Gw__Catal
         return;
     }
     if (strcasestr(p, "NOT ENFORCED")) {
-        my_find(a, cat, t, GW__SEVERITY__SEVERITY_INFO, name,
-                gw_arena_strdup(a, "the check is not enforced"), "it is left out");
+        my_find(a, cat, t, GW__SEVERITY__SEVERITY_INFO, name, gw_arena_strdup(a, "the check is not enforced"),
+                "it is left out");
         return;
     }
     Gw__Check *c = gw_pb_new(a, Gw__Check, gw__check__init);
@@ -264,13 +260,10 @@ add_item(struct gw_arena *a, Gw__Table *t, const char *item, Gw__Catalog *cat)
         return;
     }
     if (take(&p, "CHECK")) {
-        add_check(a, t,
-                  name[0] ? name
-                          : gw_arena_printf(a, "%s_check%zu", t->source_name, t->n_checks + 1),
-                  p, cat);
+        add_check(a, t, name[0] ? name : gw_arena_printf(a, "%s_check%zu", t->source_name, t->n_checks + 1), p, cat);
     } else {
-        my_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "",
-                gw_arena_printf(a, "not understood: %.200s", item), "it is left out on the target");
+        my_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "", gw_arena_printf(a, "not understood: %.200s", item),
+                "it is left out on the target");
     }
 }
 

@@ -9,8 +9,7 @@
 enum { CHUNKS_MAX = 4096 };
 
 static Gw__Chunk *
-add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__ChunkBy by,
-          uint64_t bytes)
+add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__ChunkBy by, uint64_t bytes)
 {
     Gw__Chunk *c = gw_pb_new(a, Gw__Chunk, gw__chunk__init);
     c->table_id = t->id;
@@ -22,8 +21,7 @@ add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__Chunk
 }
 
 static void
-add_partition(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, const char *name,
-              uint64_t bytes)
+add_partition(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, const char *name, uint64_t bytes)
 {
     Gw__Chunk *c = add_chunk(a, plan, t, GW__CHUNK_BY__BY_PARTITION, bytes);
     c->partition = gw_arena_strdup(a, name);
@@ -32,8 +30,7 @@ add_partition(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, const
 static int
 refuse(const Gw__TableSettingsRule *rule, struct gw_err *err, const char *why, const char *what)
 {
-    return gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" (parallel-load): %s%s", rule->id, why,
-                      what);
+    return gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" (parallel-load): %s%s", rule->id, why, what);
 }
 
 // ---- partitions --------------------------------------------------------------------------------
@@ -79,8 +76,8 @@ child_is_listed(const Gw__Table *t, const Gw__TableSettingsRule *rule, const Gw_
 // Every partition is read, the listed ones and the others: the rule says how a table is read in parallel, not what of it.
 // A partition that has listed subpartitions is read by subpartition.
 static void
-plan_by_partition(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-                  bool by_leaf, Gw__TablePlan *plan)
+plan_by_partition(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, bool by_leaf,
+                  Gw__TablePlan *plan)
 {
     for (size_t i = 0; i < t->n_partitions; i++) {
         const Gw__Partition *p = t->partitions[i];
@@ -96,15 +93,14 @@ plan_by_partition(struct gw_arena *a, const Gw__Table *t, const Gw__TableSetting
 }
 
 static int
-plan_list(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-          Gw__TablePlan *plan, struct gw_err *err)
+plan_list(struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, Gw__TablePlan *plan,
+          struct gw_err *err)
 {
     if (rule->n_partitions + rule->n_subpartitions == 0) {
         return refuse(rule, err, "it lists no partitions", "");
     }
     for (size_t i = 0; i < rule->n_partitions + rule->n_subpartitions; i++) {
-        const char *name = i < rule->n_partitions ? rule->partitions[i]
-                                                  : rule->subpartitions[i - rule->n_partitions];
+        const char *name = i < rule->n_partitions ? rule->partitions[i] : rule->subpartitions[i - rule->n_partitions];
         if (!partition_of(t, name)) {
             return refuse(rule, err, "the table has no partition ", name);
         }
@@ -175,9 +171,7 @@ bounds_ascend(struct my_source *s, const Gw__TableSettingsRule *rule, const Gw__
         gw_buf_puts(&sql, side == 0 ? ")" : lo ? ")" : ") IS NOT NULL");
     }
     if (!ok) {
-        return refuse(rule, err,
-                      "a boundary is no value of its column, or the column's type has no ranges",
-                      "");
+        return refuse(rule, err, "a boundary is no value of its column, or the column's type has no ranges", "");
     }
     if (!lo && rule->n_columns > 1) {
         return GW_OK; // a row has no IS NOT NULL; the comparison with the next boundary shows it
@@ -188,8 +182,7 @@ bounds_ascend(struct my_source *s, const Gw__TableSettingsRule *rule, const Gw__
     }
     MYSQL_ROW row = mysql_fetch_row(res);
     if (!row || !row[0] || strcmp(row[0], "1") != 0) {
-        return refuse(rule, err, "its boundaries do not ascend, or one is no value of its column",
-                      "");
+        return refuse(rule, err, "its boundaries do not ascend, or one is no value of its column", "");
     }
     return GW_OK;
 }
@@ -216,15 +209,13 @@ in_primary_key(const Gw__Table *t, const char *name)
 }
 
 static int
-check_ranges(struct my_source *s, const Gw__TableSettingsRule *rule, const Gw__Column *const *cols,
-             struct gw_err *err)
+check_ranges(struct my_source *s, const Gw__TableSettingsRule *rule, const Gw__Column *const *cols, struct gw_err *err)
 {
     for (size_t i = 0; i < rule->n_boundaries; i++) {
         if (rule->boundaries[i]->n_values != rule->n_columns) {
             return refuse(rule, err, "a boundary needs one value for each column", "");
         }
-        int r = bounds_ascend(s, rule, cols, i ? rule->boundaries[i - 1] : NULL,
-                              rule->boundaries[i], err);
+        int r = bounds_ascend(s, rule, cols, i ? rule->boundaries[i - 1] : NULL, rule->boundaries[i], err);
         if (r != GW_OK) {
             return r;
         }
@@ -233,8 +224,8 @@ check_ranges(struct my_source *s, const Gw__TableSettingsRule *rule, const Gw__C
 }
 
 static int
-plan_ranges(struct my_source *s, struct gw_arena *a, const Gw__Table *t,
-            const Gw__TableSettingsRule *rule, Gw__TablePlan *plan, struct gw_err *err)
+plan_ranges(struct my_source *s, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
+            Gw__TablePlan *plan, struct gw_err *err)
 {
     if (rule->n_columns == 0 || rule->n_boundaries == 0) {
         return refuse(rule, err, "ranges need columns and boundaries", "");
@@ -253,8 +244,7 @@ plan_ranges(struct my_source *s, struct gw_arena *a, const Gw__Table *t,
         return r;
     }
     for (size_t i = 0; i <= rule->n_boundaries; i++) {
-        Gw__Chunk *c = add_chunk(a, plan, t, GW__CHUNK_BY__BY_RANGE,
-                                 t->bytes_estimate / (rule->n_boundaries + 1));
+        Gw__Chunk *c = add_chunk(a, plan, t, GW__CHUNK_BY__BY_RANGE, t->bytes_estimate / (rule->n_boundaries + 1));
         for (size_t k = 0; k < rule->n_columns; k++) {
             gw_pb_add(a, c, columns, cols[k]->name);
         }
@@ -272,15 +262,14 @@ plan_ranges(struct my_source *s, struct gw_arena *a, const Gw__Table *t,
 static uint64_t
 wanted(const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes)
 {
-    uint64_t n = rule && rule->number_of_partitions
-                     ? rule->number_of_partitions
-                     : t->bytes_estimate / (chunk_bytes ? chunk_bytes : 1) + 1;
+    uint64_t n = rule && rule->number_of_partitions ? rule->number_of_partitions
+                                                    : t->bytes_estimate / (chunk_bytes ? chunk_bytes : 1) + 1;
     return n > CHUNKS_MAX ? CHUNKS_MAX : n;
 }
 
 static int
-plan_auto(struct my_source *s, struct gw_arena *a, const Gw__Table *t, uint64_t n,
-          Gw__TablePlan *plan, struct gw_err *err)
+plan_auto(struct my_source *s, struct gw_arena *a, const Gw__Table *t, uint64_t n, Gw__TablePlan *plan,
+          struct gw_err *err)
 {
     struct my_split what = {.t = t,
                             .partition = "",
@@ -315,18 +304,15 @@ plan_auto(struct my_source *s, struct gw_arena *a, const Gw__Table *t, uint64_t 
 }
 
 static int
-plan_it(struct my_source *s, struct gw_arena *a, const Gw__Table *t,
-        const Gw__TableSettingsRule *rule, uint64_t chunk_bytes, Gw__TablePlan *plan,
-        struct gw_err *err)
+plan_it(struct my_source *s, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
+        uint64_t chunk_bytes, Gw__TablePlan *plan, struct gw_err *err)
 {
     Gw__ParallelType how = rule ? rule->parallel : GW__PARALLEL_TYPE__PARALLEL_AUTO;
     bool parts = how != GW__PARALLEL_TYPE__PARALLEL_AUTO && how != GW__PARALLEL_TYPE__PARALLEL_NONE;
     if (parts && !t->transactional && how != GW__PARALLEL_TYPE__PARTITIONS_AUTO &&
         how != GW__PARALLEL_TYPE__SUBPARTITIONS_AUTO) {
-        return refuse(
-            rule, err,
-            "the table's storage engine has no snapshots: its parts would be of different moments",
-            "");
+        return refuse(rule, err, "the table's storage engine has no snapshots: its parts would be of different moments",
+                      "");
     }
     switch (how) {
     case GW__PARALLEL_TYPE__RANGES: return plan_ranges(s, a, t, rule, plan, err);
@@ -348,8 +334,8 @@ plan_it(struct my_source *s, struct gw_arena *a, const Gw__Table *t,
 }
 
 int
-my_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-        uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
+my_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes,
+        uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
 {
     (void)lanes; // a chunk is small enough that lanes share them out
     struct my_source *s = self;
@@ -359,8 +345,7 @@ my_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSetti
     int r = gw_my_exec(s->db, err, "SAVEPOINT gw");
     r = r == GW_OK ? plan_it(s, a, t, rule, chunk_bytes, &made, err) : r;
     if (r == GW_OK || r == GW_END) {
-        if (made.n_chunks ==
-            plan->n_chunks) { // nothing to cut by, few rows, or the user wants it whole
+        if (made.n_chunks == plan->n_chunks) { // nothing to cut by, few rows, or the user wants it whole
             add_chunk(a, &made, t, GW__CHUNK_BY__BY_WHOLE, t->bytes_estimate);
         }
         if (made.n_chunks == 1) {

@@ -85,8 +85,7 @@ static int
 bounds_fit(const Gw__Chunk *c, struct gw_err *err)
 {
     if ((c->lo && c->lo->n_values != c->n_columns) || (c->hi && c->hi->n_values != c->n_columns)) {
-        return gw_err_set(err, GW_BUG, NULL, "chunk %u has bounds of another number of columns",
-                          c->no);
+        return gw_err_set(err, GW_BUG, NULL, "chunk %u has bounds of another number of columns", c->no);
     }
     return GW_OK;
 }
@@ -120,8 +119,7 @@ put_select(struct my_source *s, struct gw_buf *sql, const Gw__Table *t)
 }
 
 static int
-start_rows(struct my_source *s, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c,
-           struct gw_err *err)
+start_rows(struct my_source *s, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
 {
     int r = bounds_fit(c, err);
     const Gw__Column **cols = chunk_columns(a, t, c);
@@ -241,16 +239,14 @@ end_of_rows(struct my_source *s, struct gw_err *err)
 static int
 text_lost(struct gw_err *err)
 {
-    gw_err_set(
-        err, GW_DATA, NULL,
-        "a text holds characters that have no Unicode form: the server would write ? for them");
+    gw_err_set(err, GW_DATA, NULL,
+               "a text holds characters that have no Unicode form: the server would write ? for them");
     gw_err_hint(err, "convert the column to utf8mb4 or to a binary type");
     return GW_DATA;
 }
 
 int
-my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
-              struct gw_err *err)
+my_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err)
 {
     struct my_source *s = self;
     gw_assert(s->rows);

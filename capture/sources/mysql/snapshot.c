@@ -86,8 +86,7 @@ all_logged(struct my_source *s, bool *ret, struct gw_err *err)
         return GW_OK;
     }
     int r = gw_my_query(s->db, &res, "SELECT @@log_bin, @@log_slave_updates", err);
-    r = r == GW_OK ? gw_my_query(s->db, &status, "SHOW GLOBAL STATUS LIKE 'Slaves_running'", err)
-                   : r;
+    r = r == GW_OK ? gw_my_query(s->db, &status, "SHOW GLOBAL STATUS LIKE 'Slaves_running'", err) : r;
     if (r != GW_OK) {
         return r;
     }
@@ -128,8 +127,8 @@ begin(struct my_source *s, struct gw_err *err)
 }
 
 int
-my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                  char **ret_handle, struct gw_err *err)
+my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                  struct gw_err *err)
 {
     struct my_source *s = self;
     if (handle && handle[0]) {
@@ -153,8 +152,8 @@ my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret
     }
     static unsigned count;
     *ret_token = position[0] ? gw_arena_printf(a, "binlog:%s", position)
-                             : gw_arena_printf(a, "once:%lld:%d:%lu:%u", (long long)gw_wall_us(),
-                                               (int)getpid(), mysql_thread_id(s->db), ++count);
+                             : gw_arena_printf(a, "once:%lld:%d:%lu:%u", (long long)gw_wall_us(), (int)getpid(),
+                                               mysql_thread_id(s->db), ++count);
     *ret_handle = gw_arena_strdup(a, "");
     return GW_OK;
 }

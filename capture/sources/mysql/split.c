@@ -37,8 +37,7 @@ put_from(struct gw_buf *sql, const struct my_split *w, const char *hint)
 // The key of the row that is `skip` rows behind the first that meets `condition`. GW_END: there is none, or it cannot be
 // written as a bound.
 static int
-probe(struct splitter *p, const char *condition, bool last_first, uint64_t skip, char ***ret,
-      struct gw_err *err)
+probe(struct splitter *p, const char *condition, bool last_first, uint64_t skip, char ***ret, struct gw_err *err)
 {
     const struct my_key *key = &p->what->key;
     MY_RES res = NULL;
@@ -79,8 +78,8 @@ probe(struct splitter *p, const char *condition, bool last_first, uint64_t skip,
 
 // "(key op a) AND (key op b)"; the first over the first `n` columns.
 static void
-put_between(struct gw_buf *sql, const struct my_key *key, size_t n, const char *op, char *const *a,
-            const char *op2, char *const *b)
+put_between(struct gw_buf *sql, const struct my_key *key, size_t n, const char *op, char *const *a, const char *op2,
+            char *const *b)
 {
     gw_buf_putc(sql, '(');
     my_key_compare(sql, key->columns, n, op, a);
@@ -127,8 +126,7 @@ middle_int(struct gw_arena *a, const char *lo, const char *hi)
         return NULL;
     }
     __int128 m = l + (h - l) / 2 + 1; // l < m <= h
-    return m < 0 ? gw_arena_printf(a, "%lld", (long long)m)
-                 : gw_arena_printf(a, "%llu", (unsigned long long)m);
+    return m < 0 ? gw_arena_printf(a, "%lld", (long long)m) : gw_arena_printf(a, "%llu", (unsigned long long)m);
 }
 
 // The digits of two strings behind what they have in common, as numbers of base `base`, and half their sum.
@@ -199,8 +197,7 @@ middle_hex(struct gw_arena *a, const char *lo, const char *hi)
 }
 
 static int
-middle_time(struct splitter *p, const Gw__Column *c, const char *lo, const char *hi, char **ret,
-            struct gw_err *err)
+middle_time(struct splitter *p, const Gw__Column *c, const char *lo, const char *hi, char **ret, struct gw_err *err)
 {
     MY_RES res = NULL;
     MY_BUF sql;
@@ -219,8 +216,7 @@ middle_time(struct splitter *p, const Gw__Column *c, const char *lo, const char 
 }
 
 static int
-middle(struct splitter *p, const Gw__Column *c, const char *lo, const char *hi, char **ret,
-       struct gw_err *err)
+middle(struct splitter *p, const Gw__Column *c, const char *lo, const char *hi, char **ret, struct gw_err *err)
 {
     *ret = NULL;
     switch (c->type->kind) {
@@ -245,8 +241,7 @@ middle(struct splitter *p, const Gw__Column *c, const char *lo, const char *hi, 
 
 // GW_END: it has no middle that can be found.
 static int
-halve(struct splitter *p, const struct stretch *e, struct stretch *left, struct stretch *right,
-      struct gw_err *err)
+halve(struct splitter *p, const struct stretch *e, struct stretch *left, struct stretch *right, struct gw_err *err)
 {
     const struct my_key *key = &p->what->key;
     size_t j = 0;
@@ -396,8 +391,7 @@ pack(struct splitter *p, Gw__TablePlan *plan)
 }
 
 int
-my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what, Gw__TablePlan *plan,
-         struct gw_err *err)
+my_split(struct my_source *s, struct gw_arena *a, const struct my_split *what, Gw__TablePlan *plan, struct gw_err *err)
 {
     if (what->key.n == 0 || what->n < 2) {
         return GW_END;

@@ -145,8 +145,7 @@ is_number(const char *s)
 {
     char *end = NULL;
     (void)strtod(s, &end);
-    return *s && !isspace((unsigned char)*s) && end && *end == 0 &&
-           strspn(s, "+-.0123456789eE") == strlen(s);
+    return *s && !isspace((unsigned char)*s) && end && *end == 0 && strspn(s, "+-.0123456789eE") == strlen(s);
 }
 
 static bool
@@ -171,8 +170,7 @@ bits_of(struct gw_arena *a, const char *text, uint64_t n)
 static bool
 is_binary(const Gw__Type *t)
 {
-    return t->kind == GW__KIND__KIND_BINARY || t->kind == GW__KIND__KIND_VARBINARY ||
-           t->kind == GW__KIND__KIND_BLOB;
+    return t->kind == GW__KIND__KIND_BINARY || t->kind == GW__KIND__KIND_VARBINARY || t->kind == GW__KIND__KIND_BLOB;
 }
 
 static char *
@@ -266,16 +264,14 @@ default_mariadb(struct gw_arena *a, Gw__Column *c, const char *text)
 static void
 default_mysql(struct gw_arena *a, Gw__Column *c, const char *text, bool computed, const char *item)
 {
-    bool temporal =
-        c->type->kind == GW__KIND__KIND_TIMESTAMP || c->type->kind == GW__KIND__KIND_TIMESTAMPTZ;
+    bool temporal = c->type->kind == GW__KIND__KIND_TIMESTAMP || c->type->kind == GW__KIND__KIND_TIMESTAMPTZ;
     if ((computed || temporal) && is_now(text)) {
         c->default_kind = GW__DEFAULT_KIND__DEFAULT_CURRENT_TIMESTAMP;
         c->default_native = gw_arena_strdup(a, text);
     } else if (computed) {
         char *expression = my_ddl_expression(a, item, "DEFAULT");
         bool today = strcasecmp(text, "curdate()") == 0;
-        c->default_kind =
-            today ? GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE : GW__DEFAULT_KIND__DEFAULT_EXPRESSION;
+        c->default_kind = today ? GW__DEFAULT_KIND__DEFAULT_CURRENT_DATE : GW__DEFAULT_KIND__DEFAULT_EXPRESSION;
         c->default_native = gw_arena_printf(a, "(%s)", expression[0] ? expression : text);
     } else if (c->type->kind == GW__KIND__KIND_BIT && (text[0] | 32) == 'b' && text[1] == '\'') {
         c->default_native = gw_arena_strdup(a, text);
@@ -290,8 +286,8 @@ default_mysql(struct gw_arena *a, Gw__Column *c, const char *text, bool computed
 }
 
 bool
-my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c, const char *text,
-           const char *extra, const char *item)
+my_default(struct gw_arena *a, const struct gw_my_server *server, Gw__Column *c, const char *text, const char *extra,
+           const char *item)
 {
     c->on_update_now = strcasestr(extra, "on update current_timestamp") != NULL;
     if (!text || c->generated[0] || c->identity == GW__IDENTITY__IDENTITY_AUTO ||

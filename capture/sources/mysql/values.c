@@ -44,8 +44,7 @@ my_value_select(struct gw_buf *sql, const Gw__Column *c)
     const Gw__Type *t = c->type;
     // A FLOAT, and a number with declared decimals, is written with fewer digits than it has. The product is a double
     // without a number of decimals; times one, unlike plus zero, keeps the sign of -0.
-    bool rounded = t->kind == GW__KIND__KIND_FLOAT32 ||
-                   (t->kind == GW__KIND__KIND_FLOAT64 && strpbrk(t->native, "(z"));
+    bool rounded = t->kind == GW__KIND__KIND_FLOAT32 || (t->kind == GW__KIND__KIND_FLOAT64 && strpbrk(t->native, "(z"));
     gw_buf_puts(sql, rounded ? "(" : "");
     gw_my_ident(sql, c->name);
     gw_buf_puts(sql, rounded ? " * 1e0)" : "");
@@ -100,13 +99,12 @@ static char *
 put_text(char *to, const char *p, size_t n)
 {
 #ifdef __SSE2__
-    const __m128i backslash = _mm_set1_epi8('\\'), tab = _mm_set1_epi8('\t'),
-                  newline = _mm_set1_epi8('\n'), ret = _mm_set1_epi8('\r');
+    const __m128i backslash = _mm_set1_epi8('\\'), tab = _mm_set1_epi8('\t'), newline = _mm_set1_epi8('\n'),
+                  ret = _mm_set1_epi8('\r');
     while (n >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hit =
-            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, tab)),
-                         _mm_or_si128(_mm_cmpeq_epi8(v, newline), _mm_cmpeq_epi8(v, ret)));
+        __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, backslash), _mm_cmpeq_epi8(v, tab)),
+                                   _mm_or_si128(_mm_cmpeq_epi8(v, newline), _mm_cmpeq_epi8(v, ret)));
         if (_mm_movemask_epi8(hit)) {
             to = put_escaped(to, p, 16);
         } else {
@@ -210,8 +208,7 @@ put_field(char *to, const struct my_column *c, const char *p, size_t n)
 }
 
 bool
-my_row_put(struct gw_buf *out, const struct my_column *columns, size_t n, MYSQL_ROW row,
-           const unsigned long *lengths)
+my_row_put(struct gw_buf *out, const struct my_column *columns, size_t n, MYSQL_ROW row, const unsigned long *lengths)
 {
     size_t room = 1;
     for (size_t i = 0; i < n; i++) {

@@ -92,7 +92,8 @@ check_access(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, const str
     if (row->children[0]) {
         pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "",
                  gw_arena_printf(a, "tables inherit from it: %s", row->children),
-                 "they are tables of their own on the target: select them too, their rows do not come with this one", "");
+                 "they are tables of their own on the target: select them too, their rows do not come with this one",
+                 "");
     }
     if (row->triggers) {
         pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "", gw_arena_printf(a, "%d triggers", row->triggers),
@@ -114,9 +115,8 @@ fill_table(struct gw_arena *a, const PGresult *r, int i, Gw__Table *t)
     t->comment = pgs_dup(a, r, i, 3);
     t->partition_by = pgs_dup(a, r, i, 4);
     const char *options = pgs_text(r, i, 5);
-    t->native_options =
-        gw_arena_printf(a, "%s%s%s%s", pgs_text(r, i, 6)[0] == 'u' ? "UNLOGGED " : "", options[0] ? "WITH (" : "",
-                        options, options[0] ? ")" : "");
+    t->native_options = gw_arena_printf(a, "%s%s%s%s", pgs_text(r, i, 6)[0] == 'u' ? "UNLOGGED " : "",
+                                        options[0] ? "WITH (" : "", options, options[0] ? ")" : "");
 }
 
 static int
@@ -160,9 +160,8 @@ describe_tables(struct pgs *s, struct gw_arena *a, Gw__Catalog *cat, struct pgs_
             continue;
         }
         fill_table(a, r, i, *found);
-        struct table_row row = {pgs_u64(r, i, 0), pgs_true(r, i, 7), pgs_true(r, i, 8),
-                                pgs_int(r, i, 9), pgs_int(r, i, 10), pgs_text(r, i, 11),
-                                pgs_text(r, i, 12), pgs_text(r, i, 13)};
+        struct table_row row = {pgs_u64(r, i, 0),  pgs_true(r, i, 7),  pgs_true(r, i, 8),  pgs_int(r, i, 9),
+                                pgs_int(r, i, 10), pgs_text(r, i, 11), pgs_text(r, i, 12), pgs_text(r, i, 13)};
         check_access(a, cat, *found, &row);
         *(struct pgs_rel *)gw_arena_push(a, &rels->items, &rels->n, sizeof *rels->items) =
             (struct pgs_rel){row.oid, *found};
@@ -223,8 +222,7 @@ ask_definition(struct pgs *s, const char *schema, const char *name, XXH3_state_t
 }
 
 int
-pgs_fingerprint(struct pgs *s, struct gw_arena *a, const char *schema, const char *name, char **ret,
-                struct gw_err *err)
+pgs_fingerprint(struct pgs *s, struct gw_arena *a, const char *schema, const char *name, char **ret, struct gw_err *err)
 {
     XXH3_state_t *h = XXH3_createState();
     gw_assert(h);

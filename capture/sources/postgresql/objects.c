@@ -5,41 +5,42 @@
 #include "pgs.h"
 
 #define SEP "E'\\x1f'"
-#define ATTRS(rel, keys)                                                                                     \
-    "(SELECT coalesce(pg_catalog.string_agg(a.attname, " SEP " ORDER BY k.o), '')"                           \
-    " FROM pg_catalog.unnest(" keys ") WITH ORDINALITY k(n, o)"                                              \
+#define ATTRS(rel, keys)                                                                                               \
+    "(SELECT coalesce(pg_catalog.string_agg(a.attname, " SEP " ORDER BY k.o), '')"                                     \
+    " FROM pg_catalog.unnest(" keys ") WITH ORDINALITY k(n, o)"                                                        \
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = " rel " AND a.attnum = k.n)"
 
 // ---- sequences ---------------------------------------------------------------------------------
 
 // Owned by the column (serial, identity), or only named by its default.
 static int
-describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
-                   struct gw_err *err)
+describe_sequences(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat, struct gw_err *err)
 {
     PGS_RES r = NULL;
-    int rc = pgs_query(
-        s, &r, err,
-        "SELECT DISTINCT ON (x.rel, x.att) x.rel, a.attname,"
-        " pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),"
-        " q.seqstart, q.seqincrement, pg_catalog.format('%%s MINVALUE %%s MAXVALUE %%s CACHE %%s%%s', CASE WHEN a.attidentity <> ''"
-        " THEN '' ELSE 'AS ' || pg_catalog.format_type(q.seqtypid, NULL) END, q.seqmin, q.seqmax, q.seqcache,"
-        " CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END), a.attidentity,"
-        " pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), current_user"
-        " FROM (SELECT d.refobjid, d.refobjsubid, d.objid, 0 FROM pg_catalog.pg_depend d"
-        " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-        " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')"
-        " AND d.refobjid = ANY (%s) AND d.refobjsubid > 0"
-        " UNION ALL SELECT f.adrelid, f.adnum, d.refobjid, 1 FROM pg_catalog.pg_attrdef f"
-        " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass"
-        " AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-        " WHERE f.adrelid = ANY (%s) AND pg_catalog.pg_get_expr(f.adbin, f.adrelid) LIKE 'nextval(%%') x(rel, att, seq, pri)"
-        " JOIN pg_catalog.pg_class c ON c.oid = x.seq AND c.relkind = 'S'"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " JOIN pg_catalog.pg_sequence q ON q.seqrelid = c.oid"
-        " JOIN pg_catalog.pg_attribute a ON a.attrelid = x.rel AND a.attnum = x.att"
-        " ORDER BY x.rel, x.att, x.pri DESC",
-        rels->oids, rels->oids);
+    int rc =
+        pgs_query(s, &r, err,
+                  "SELECT DISTINCT ON (x.rel, x.att) x.rel, a.attname,"
+                  " pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),"
+                  " q.seqstart, q.seqincrement, pg_catalog.format('%%s MINVALUE %%s MAXVALUE %%s CACHE %%s%%s', CASE "
+                  "WHEN a.attidentity <> ''"
+                  " THEN '' ELSE 'AS ' || pg_catalog.format_type(q.seqtypid, NULL) END, q.seqmin, q.seqmax, q.seqcache,"
+                  " CASE WHEN q.seqcycle THEN ' CYCLE' ELSE '' END), a.attidentity,"
+                  " pg_catalog.has_sequence_privilege(c.oid, 'SELECT'), current_user"
+                  " FROM (SELECT d.refobjid, d.refobjsubid, d.objid, 0 FROM pg_catalog.pg_depend d"
+                  " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+                  " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')"
+                  " AND d.refobjid = ANY (%s) AND d.refobjsubid > 0"
+                  " UNION ALL SELECT f.adrelid, f.adnum, d.refobjid, 1 FROM pg_catalog.pg_attrdef f"
+                  " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass"
+                  " AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+                  " WHERE f.adrelid = ANY (%s) AND pg_catalog.pg_get_expr(f.adbin, f.adrelid) LIKE 'nextval(%%') "
+                  "x(rel, att, seq, pri)"
+                  " JOIN pg_catalog.pg_class c ON c.oid = x.seq AND c.relkind = 'S'"
+                  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                  " JOIN pg_catalog.pg_sequence q ON q.seqrelid = c.oid"
+                  " JOIN pg_catalog.pg_attribute a ON a.attrelid = x.rel AND a.attnum = x.att"
+                  " ORDER BY x.rel, x.att, x.pri DESC",
+                  rels->oids, rels->oids);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         Gw__Table *t = pgs_rel_find(rels, pgs_u64(r, i, 0));
         Gw__Column *c = t ? pgs_column(t, pgs_text(r, i, 1)) : NULL;
@@ -140,22 +141,29 @@ static int
 describe_constraints(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, struct gw_err *err)
 {
     PGS_RES r = NULL;
-    const char *set_columns = s->version >= 150000
-                                  ? "coalesce((SELECT ' (' || pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ')"
-                                    " || ')' FROM pg_catalog.unnest(c.confdelsetcols) k(n) JOIN pg_catalog.pg_attribute a"
-                                    " ON a.attrelid = c.conrelid AND a.attnum = k.n), '')"
-                                  : "''";
-    int rc = pgs_query(s, &r, err,
-                       "SELECT c.conrelid, c.conname, c.contype, " ATTRS("c.conrelid", "c.conkey") ","
-                       " coalesce(fn.nspname, ''), coalesce(fc.relname, ''), " ATTRS("c.confrelid", "c.confkey") ","
-                       " c.confupdtype, c.confdeltype, c.confmatchtype, c.condeferrable, c.condeferred, c.convalidated,"
-                       " pg_catalog.pg_get_constraintdef(c.oid), %s"
-                       " FROM pg_catalog.pg_constraint c"
-                       " LEFT JOIN pg_catalog.pg_class fc ON fc.oid = c.confrelid"
-                       " LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace"
-                       " WHERE c.conrelid = ANY (%s) AND c.contype IN ('p', 'f', 'c', 'x') AND c.conparentid = 0"
-                       " ORDER BY c.conrelid, c.conname",
-                       set_columns, rels->oids);
+    const char *set_columns =
+        s->version >= 150000 ? "coalesce((SELECT ' (' || pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ')"
+                               " || ')' FROM pg_catalog.unnest(c.confdelsetcols) k(n) JOIN pg_catalog.pg_attribute a"
+                               " ON a.attrelid = c.conrelid AND a.attnum = k.n), '')"
+                             : "''";
+    int rc =
+        pgs_query(s, &r, err,
+                  "SELECT c.conrelid, c.conname, c.contype, " ATTRS(
+                      "c.conrelid",
+                      "c.conkey") ","
+                                  " coalesce(fn.nspname, ''), coalesce(fc.relname, ''), " ATTRS(
+                                      "c.confrelid",
+                                      "c.confkey") ","
+                                                   " c.confupdtype, c.confdeltype, c.confmatchtype, c.condeferrable, "
+                                                   "c.condeferred, c.convalidated,"
+                                                   " pg_catalog.pg_get_constraintdef(c.oid), %s"
+                                                   " FROM pg_catalog.pg_constraint c"
+                                                   " LEFT JOIN pg_catalog.pg_class fc ON fc.oid = c.confrelid"
+                                                   " LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace"
+                                                   " WHERE c.conrelid = ANY (%s) AND c.contype IN ('p', 'f', 'c', 'x') "
+                                                   "AND c.conparentid = 0"
+                                                   " ORDER BY c.conrelid, c.conname",
+                  set_columns, rels->oids);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         Gw__Table *t = pgs_rel_find(rels, pgs_u64(r, i, 0));
         if (!t) {
@@ -166,15 +174,9 @@ describe_constraints(struct pgs *s, struct gw_arena *a, const struct pgs_rels *r
             t->primary_key_name = pgs_dup(a, r, i, 1);
             pgs_split(a, pgs_text(r, i, 3), &t->primary_key, &t->n_primary_key);
             break;
-        case 'f':
-            add_foreign_key(a, r, i, t);
-            break;
-        case 'c':
-            add_check(a, r, i, t);
-            break;
-        default:
-            add_exclusion(a, r, i, t);
-            break;
+        case 'f': add_foreign_key(a, r, i, t); break;
+        case 'c': add_check(a, r, i, t); break;
+        default: add_exclusion(a, r, i, t); break;
         }
     }
     return rc;
@@ -216,8 +218,8 @@ describe_index_heads(struct pgs *s, struct gw_arena *a, const struct pgs_rels *r
             continue;
         }
         if (!pgs_true(r, i, 11)) {
-            pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, pgs_text(r, i, 1), "the index is not valid on the source",
-                     "it is not made", "");
+            pgs_find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, pgs_text(r, i, 1),
+                     "the index is not valid on the source", "it is not made", "");
             continue;
         }
         Gw__Index *x = gw_pb_new(a, Gw__Index, gw__index__init);
@@ -333,18 +335,19 @@ describe_collations(struct pgs *s, struct gw_arena *a, const struct pgs_rels *re
     const char *locale = s->version >= 170000   ? "coalesce(l.colllocale, l.collcollate)"
                          : s->version >= 150000 ? "coalesce(l.colliculocale, l.collcollate)"
                                                 : "l.collcollate";
-    int rc = pgs_query(s, &r, err,
-                       "SELECT DISTINCT a.attrelid, n.nspname, l.collname, CASE WHEN l.collprovider = 'i' THEN"
-                       " pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (provider = icu, locale = %%L,"
-                       " deterministic = %%s)', n.nspname, l.collname, %s, l.collisdeterministic::pg_catalog.text)"
-                       " ELSE pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (lc_collate = %%L, lc_ctype = %%L)',"
-                       " n.nspname, l.collname, l.collcollate, l.collctype) END,"
-                       " pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %%I', n.nspname)"
-                       " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation"
-                       " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
-                       " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped"
-                       " AND n.nspname <> 'pg_catalog' ORDER BY 1, 2, 3",
-                       locale, rels->oids);
+    int rc =
+        pgs_query(s, &r, err,
+                  "SELECT DISTINCT a.attrelid, n.nspname, l.collname, CASE WHEN l.collprovider = 'i' THEN"
+                  " pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (provider = icu, locale = %%L,"
+                  " deterministic = %%s)', n.nspname, l.collname, %s, l.collisdeterministic::pg_catalog.text)"
+                  " ELSE pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (lc_collate = %%L, lc_ctype = %%L)',"
+                  " n.nspname, l.collname, l.collcollate, l.collctype) END,"
+                  " pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %%I', n.nspname)"
+                  " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation"
+                  " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
+                  " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped"
+                  " AND n.nspname <> 'pg_catalog' ORDER BY 1, 2, 3",
+                  locale, rels->oids);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         Gw__Table *t = pgs_rel_find(rels, pgs_u64(r, i, 0));
         if (t && strcmp(pgs_text(r, i, 1), t->source_schema) != 0) {
@@ -371,12 +374,14 @@ describe_needs(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, s
         " UNION SELECT u.rel, d.typ, u.depth + 1 FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.typ"
         " CROSS JOIN LATERAL (SELECT t.typbasetype WHERE t.typtype = 'd'"
         " UNION ALL SELECT t.typelem WHERE t.typcategory = 'A' AND t.typelem <> 0"
-        " UNION ALL SELECT ca.atttypid FROM pg_catalog.pg_attribute ca WHERE t.typtype = 'c' AND ca.attrelid = t.typrelid"
+        " UNION ALL SELECT ca.atttypid FROM pg_catalog.pg_attribute ca WHERE t.typtype = 'c' AND ca.attrelid = "
+        "t.typrelid"
         " AND ca.attnum > 0 AND NOT ca.attisdropped"
         " UNION ALL SELECT g.rngsubtype FROM pg_catalog.pg_range g WHERE g.rngtypid = t.oid) d(typ) WHERE u.depth < 20)"
         " SELECT u.rel, CASE WHEN x.oid IS NOT NULL THEN"
         " pg_catalog.format('CREATE EXTENSION IF NOT EXISTS %%I%%s', x.extname,"
-        " CASE WHEN xn.nspname IN ('public', 'pg_catalog') THEN '' ELSE pg_catalog.format(' SCHEMA %%I', xn.nspname) END)"
+        " CASE WHEN xn.nspname IN ('public', 'pg_catalog') THEN '' ELSE pg_catalog.format(' SCHEMA %%I', xn.nspname) "
+        "END)"
         " ELSE " GW_PG_TYPE_DDL " END,"
         " pg_catalog.max(u.depth)"
         " FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.typ"

@@ -20,11 +20,11 @@ enum { PGS_SQL_MAX = 16 << 20, PGS_VERSION_MIN = 120000 };
 
 struct pgs {
     PGconn *c;
-    int version;    // 150018
+    int version; // 150018
     bool in_snapshot;
-    bool reading;   // a COPY is open
-    uint64_t rows;  // of it, so far
-    bool mid_row;   // the last piece did not end a row
+    bool reading;  // a COPY is open
+    uint64_t rows; // of it, so far
+    bool mid_row;  // the last piece did not end a row
 };
 
 static inline void
@@ -78,8 +78,8 @@ struct pgs_rels {
     char *oids; // "{1,2,3}"
 };
 Gw__Table *pgs_rel_find(const struct pgs_rels *rels, uint64_t oid);
-void pgs_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity,
-              const char *object, const char *message, const char *action, const char *sql);
+void pgs_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity, const char *object,
+              const char *message, const char *action, const char *sql);
 Gw__Column *pgs_column(const Gw__Table *t, const char *name);
 int pgs_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 int pgs_describe_objects(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
@@ -90,7 +90,7 @@ int pgs_describe_objects(struct pgs *s, struct gw_arena *a, const struct pgs_rel
 struct pgs_type {
     const char *schema, *name, *typtype; // of the type under a domain
     int typmod;
-    const char *labels; // ENUM: separated by 0x1f
+    const char *labels;                                               // ENUM: separated by 0x1f
     const char *elem_schema, *elem_name, *elem_typtype, *elem_labels; // arrays
 };
 void pgs_type_map(struct gw_arena *a, const struct pgs_type *p, Gw__Type *ret);
@@ -106,13 +106,13 @@ void pgs_default(struct gw_arena *a, Gw__Column *c);
 
 // ---- the slots of other files
 
-int pgs_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                       char **ret_handle, struct gw_err *err);
+int pgs_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                       struct gw_err *err);
 int pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
              uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err);
 int pgs_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err);
-int pgs_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
-                   struct gw_err *err);
+int
+pgs_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err);
 int pgs_chunk_cancel(void *self, struct gw_err *err);
 
 #endif

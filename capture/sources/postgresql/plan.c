@@ -45,8 +45,7 @@ bound(struct gw_arena *a, const char *value)
     return b;
 }
 
-static int
-rule_refused(const Gw__TableSettingsRule *rule, const Gw__Table *t, struct gw_err *err, const char *fmt, ...)
+static int rule_refused(const Gw__TableSettingsRule *rule, const Gw__Table *t, struct gw_err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 static int
 rule_refused(const Gw__TableSettingsRule *rule, const Gw__Table *t, struct gw_err *err, const char *fmt, ...)
@@ -136,9 +135,9 @@ static const Gw__Column *
 split_key(const Gw__Table *t)
 {
     static const Gw__Kind kinds[] = {
-        GW__KIND__KIND_INT16, GW__KIND__KIND_INT32,     GW__KIND__KIND_INT64,       GW__KIND__KIND_UUID,
-        GW__KIND__KIND_DATE,  GW__KIND__KIND_TIMESTAMP, GW__KIND__KIND_TIMESTAMPTZ, GW__KIND__KIND_VARCHAR,
-        GW__KIND__KIND_TEXT,
+        GW__KIND__KIND_INT16,       GW__KIND__KIND_INT32,   GW__KIND__KIND_INT64,
+        GW__KIND__KIND_UUID,        GW__KIND__KIND_DATE,    GW__KIND__KIND_TIMESTAMP,
+        GW__KIND__KIND_TIMESTAMPTZ, GW__KIND__KIND_VARCHAR, GW__KIND__KIND_TEXT,
     };
     const Gw__Column *c = t->n_primary_key ? pgs_column(t, t->primary_key[0]) : NULL;
     bool text = c && (c->type->kind == GW__KIND__KIND_TEXT || c->type->kind == GW__KIND__KIND_VARCHAR);
@@ -212,8 +211,9 @@ sample_bounds(struct pgs *s, const Gw__Table *t, const Gw__Partition *p, const G
     double percent = 100.0 * (double)(n * SAMPLES_PER_CHUNK) / (double)(blocks ? blocks : 1);
     PGS_BUF sql;
     gw_buf_init(&sql, PGS_SQL_MAX);
-    gw_buf_puts(&sql, "SELECT DISTINCT ON (y.b) y.k::pg_catalog.text FROM (SELECT k, pg_catalog.floor((sum(w) OVER (ORDER BY k)"
-                      " - w)::pg_catalog.float8 ");
+    gw_buf_puts(
+        &sql, "SELECT DISTINCT ON (y.b) y.k::pg_catalog.text FROM (SELECT k, pg_catalog.floor((sum(w) OVER (ORDER BY k)"
+              " - w)::pg_catalog.float8 ");
     gw_buf_printf(&sql, "* %llu / sum(w) OVER ()) AS b FROM (SELECT ", (unsigned long long)n);
     gw_pg_ident(&sql, key->name);
     gw_buf_puts(&sql, " AS k, ");
@@ -301,8 +301,8 @@ cut_relation(struct pgs *s, struct gw_arena *a, const Gw__Table *t, const Gw__Pa
 {
     const Gw__Column *key = split_key(t);
     struct size size = {.correlation = 1};
-    int rc = measure(s, p ? p->schema : t->source_schema, p ? p->name : t->source_name, key ? key->name : NULL, &size,
-                     err);
+    int rc =
+        measure(s, p ? p->schema : t->source_schema, p ? p->name : t->source_name, key ? key->name : NULL, &size, err);
     if (rc != GW_OK) {
         return rc;
     }
@@ -480,8 +480,8 @@ plan_ranges(struct pgs *s, struct gw_arena *a, const Gw__Table *t, const Gw__Tab
 }
 
 int
-pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-         uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
+pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes,
+         uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
 {
     (void)lanes; // chunks are small: lanes share them out
     struct pgs *s = self;

@@ -37,7 +37,8 @@ scan(const char **p)
 {
     const char *s = *p + strspn(*p, " \n\t");
     struct token t = {T_BAD, s, 1};
-    static const char *const ops[] = {"::", "<>", "<=", ">=", "=", "<", ">", "+", "-", "*", "(", ")", "[", "]", ",", NULL};
+    static const char *const ops[] = {"::", "<>", "<=", ">=", "=", "<", ">", "+",
+                                      "-",  "*",  "(",  ")",  "[", "]", ",", NULL};
     if (!*s) {
         t.kind = T_END;
         t.len = 0;
@@ -145,8 +146,7 @@ skip_casts(struct reader *r, enum value v)
         bool text = is_one_of(r, texts), fraction = is_one_of(r, fractions);
         bool same = (text && (v == V_TEXT || v == V_TEXT_LITERAL)) || (is(r, "numeric") && v == V_EXACT) ||
                     (fraction && (v == V_INTEGER_LITERAL || v == V_FRACTION_LITERAL)) ||
-                    (is_one_of(r, integers) && v == V_INTEGER_LITERAL) ||
-                    (is_one_of(r, times) && v == V_TEXT_LITERAL);
+                    (is_one_of(r, integers) && v == V_INTEGER_LITERAL) || (is_one_of(r, times) && v == V_TEXT_LITERAL);
         if (!same) {
             r->bad = true;
             return V_OTHER;

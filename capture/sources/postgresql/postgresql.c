@@ -104,9 +104,8 @@ static const struct {
     char relkind;
     Gw__TableKind kind;
 } kinds[] = {
-    {'r', GW__TABLE_KIND__TABLE_PLAIN}, {'p', GW__TABLE_KIND__TABLE_PARTITIONED},
-    {'v', GW__TABLE_KIND__TABLE_VIEW},  {'m', GW__TABLE_KIND__TABLE_VIEW},
-    {'f', GW__TABLE_KIND__TABLE_FOREIGN},
+    {'r', GW__TABLE_KIND__TABLE_PLAIN}, {'p', GW__TABLE_KIND__TABLE_PARTITIONED}, {'v', GW__TABLE_KIND__TABLE_VIEW},
+    {'m', GW__TABLE_KIND__TABLE_VIEW},  {'f', GW__TABLE_KIND__TABLE_FOREIGN},
 };
 
 static Gw__TableKind
@@ -126,18 +125,18 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
 {
     struct pgs *s = self;
     PGS_RES r = NULL;
-    int rc = pgs_query(
-        s, &r, err,
-        "SELECT n.nspname, c.relname, c.relkind, GREATEST(c.reltuples, 0)::pg_catalog.int8,"
-        " CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_catalog.pg_table_size(p.relid)), 0)"
-        " FROM pg_catalog.pg_partition_tree(c.oid) p) WHEN c.relkind IN ('r', 'm')"
-        " THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END"
-        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'"
-        " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'"
-        " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'"
-        "::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e')"
-        " ORDER BY 1, 2");
+    int rc =
+        pgs_query(s, &r, err,
+                  "SELECT n.nspname, c.relname, c.relkind, GREATEST(c.reltuples, 0)::pg_catalog.int8,"
+                  " CASE WHEN c.relkind = 'p' THEN (SELECT coalesce(sum(pg_catalog.pg_table_size(p.relid)), 0)"
+                  " FROM pg_catalog.pg_partition_tree(c.oid) p) WHEN c.relkind IN ('r', 'm')"
+                  " THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END"
+                  " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                  " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'"
+                  " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'"
+                  " AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_depend e WHERE e.classid = 'pg_catalog.pg_class'"
+                  "::pg_catalog.regclass AND e.objid = c.oid AND e.deptype = 'e')"
+                  " ORDER BY 1, 2");
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         Gw__Table *t = gw_pb_new(a, Gw__Table, gw__table__init);
         t->schema = pgs_dup(a, r, i, 0);
@@ -167,8 +166,8 @@ read_sequence(struct pgs *s, Gw__Column *c, struct gw_err *err)
     rc = pgs_query(s, &r, err, "SELECT last_value, is_called FROM %s", c->sequence_name);
     if (rc == GW_OK && PQntuples(r) == 1) {
         int64_t last = pgs_i64(r, 0, 0), next = last;
-        bool used_up = pgs_true(r, 0, 1) &&
-                       __builtin_add_overflow(last, c->sequence_increment ? c->sequence_increment : 1, &next);
+        bool used_up =
+            pgs_true(r, 0, 1) && __builtin_add_overflow(last, c->sequence_increment ? c->sequence_increment : 1, &next);
         c->sequence_next = used_up ? last : next;
     }
     return rc;

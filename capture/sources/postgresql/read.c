@@ -316,8 +316,7 @@ finish_copy(struct pgs *s, struct gw_err *err)
 // PQgetlineAsync copies straight out of libpq's buffer: PQgetCopyData would allocate every row. It gives whole
 // rows, or pieces of one that is larger than the room (libpq documentation, "Obsolete Functions for COPY").
 int
-pgs_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
-               struct gw_err *err)
+pgs_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err)
 {
     struct pgs *s = self;
     uint32_t rows = 0;

@@ -66,9 +66,7 @@ apply_size(const struct row *r, int typmod, Gw__Type *t)
         return;
     }
     switch (r->size) {
-    case CHARS:
-        t->length = (uint64_t)(typmod - 4);
-        break;
+    case CHARS: t->length = (uint64_t)(typmod - 4); break;
     case NUMERIC:
         t->precision = (uint32_t)((typmod - 4) >> 16) & 0xffff;
         t->scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
@@ -78,11 +76,8 @@ apply_size(const struct row *r, int typmod, Gw__Type *t)
         t->precision = (uint32_t)typmod;
         t->has_scale = true;
         break;
-    case BITS:
-        t->length = (uint64_t)typmod;
-        break;
-    case NO_SIZE:
-        break;
+    case BITS: t->length = (uint64_t)typmod; break;
+    case NO_SIZE: break;
     }
 }
 
@@ -126,8 +121,8 @@ pgs_type_map(struct gw_arena *a, const struct pgs_type *p, Gw__Type *ret)
 bool
 pgs_type_is_lob(const Gw__Type *t)
 {
-    static const Gw__Kind lobs[] = {GW__KIND__KIND_TEXT, GW__KIND__KIND_BLOB, GW__KIND__KIND_JSON,
-                                    GW__KIND__KIND_JSONB, GW__KIND__KIND_XML};
+    static const Gw__Kind lobs[] = {GW__KIND__KIND_TEXT, GW__KIND__KIND_BLOB, GW__KIND__KIND_JSON, GW__KIND__KIND_JSONB,
+                                    GW__KIND__KIND_XML};
     for (size_t i = 0; i < sizeof lobs / sizeof *lobs; i++) {
         if (t->kind == lobs[i]) {
             return t->length == 0;

@@ -51,8 +51,7 @@ next(const char **p)
         end += *end != 0;
     } else if (isalnum(c) || c == '_' || c == '$' || c >= 0x80) {
         kind = T_WORD;
-        while (isalnum((unsigned char)*end) || *end == '_' || *end == '$' ||
-               (unsigned char)*end >= 0x80) {
+        while (isalnum((unsigned char)*end) || *end == '_' || *end == '$' || (unsigned char)*end >= 0x80) {
             end++;
         }
     } else {
@@ -194,8 +193,7 @@ parse_part(struct gw_arena *a, const char **p, const char **ret, bool *more)
         if (t.kind == T_OPEN && !inside(a, p)) {
             return false;
         }
-        in_expr = in_expr && (before.kind == T_END ||
-                              !(is(&t, "COLLATE") || is(&t, "ASC") || is(&t, "DESC")));
+        in_expr = in_expr && (before.kind == T_END || !(is(&t, "COLLATE") || is(&t, "ASC") || is(&t, "DESC")));
         end = in_expr ? *p : end;
         before = t;
     }

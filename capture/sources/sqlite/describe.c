@@ -11,8 +11,8 @@
 enum { HIDDEN_NO = 0, HIDDEN_MODULE = 1, HIDDEN_VIRTUAL = 2, HIDDEN_STORED = 3 };
 
 static void
-find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity,
-     const char *object, const char *message, const char *action)
+find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity, const char *object,
+     const char *message, const char *action)
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -60,8 +60,7 @@ lite_rowid_name(const Gw__Table *t)
 }
 
 int
-lite_fingerprint(struct lite_source *s, struct gw_arena *a, const char *table, char **ret,
-                 struct gw_err *err)
+lite_fingerprint(struct lite_source *s, struct gw_arena *a, const char *table, char **ret, struct gw_err *err)
 {
     // The text of the statement, and the columns as they stand: those of a view follow its tables.
     sqlite3_stmt *q = NULL;
@@ -119,8 +118,7 @@ set_default(struct gw_arena *a, Gw__Column *c, const char *native)
         const char *number = is_bool ? (native[0] | 32) == 't' ? "1" : "0" : native;
         c->default_text = gw_arena_strdup(a, number + (number[0] == '+'));
     }
-    if (c->default_kind == GW__DEFAULT_KIND__DEFAULT_LITERAL &&
-        c->type->kind == GW__KIND__KIND_BOOL) {
+    if (c->default_kind == GW__DEFAULT_KIND__DEFAULT_LITERAL && c->type->kind == GW__KIND__KIND_BOOL) {
         bool yes = strcmp(c->default_text, "1") == 0;
         if (yes || strcmp(c->default_text, "0") == 0) {
             c->default_text = gw_arena_strdup(a, yes ? "t" : "f");
@@ -131,8 +129,8 @@ set_default(struct gw_arena *a, Gw__Column *c, const char *native)
 }
 
 static int
-describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t,
-                 const struct lite_ddl *ddl, struct gw_err *err)
+describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const struct lite_ddl *ddl,
+                 struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(s->db, &q, err,
@@ -159,12 +157,12 @@ describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t,
             }
         }
         Gw__Kind k = c->type->kind;
-        c->is_lob = (k == GW__KIND__KIND_TEXT || k == GW__KIND__KIND_BLOB ||
-                     k == GW__KIND__KIND_JSON) && c->type->length == 0;
+        c->is_lob =
+            (k == GW__KIND__KIND_TEXT || k == GW__KIND__KIND_BLOB || k == GW__KIND__KIND_JSON) && c->type->length == 0;
         const char *collation = NULL;
         if (t->kind == GW__TABLE_KIND__TABLE_PLAIN &&
-            sqlite3_table_column_metadata(s->db, "main", t->source_name, c->name, NULL, &collation,
-                                          NULL, NULL, NULL) == SQLITE_OK &&
+            sqlite3_table_column_metadata(s->db, "main", t->source_name, c->name, NULL, &collation, NULL, NULL, NULL) ==
+                SQLITE_OK &&
             collation && strcasecmp(collation, "BINARY") != 0) {
             c->type->collation = gw_arena_strdup(a, collation);
         }
@@ -175,8 +173,7 @@ describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t,
 }
 
 static int
-describe_primary_key(struct lite_source *s, struct gw_arena *a, Gw__Table *t, bool without_rowid,
-                     struct gw_err *err)
+describe_primary_key(struct lite_source *s, struct gw_arena *a, Gw__Table *t, bool without_rowid, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(s->db, &q, err,
@@ -199,8 +196,7 @@ describe_primary_key(struct lite_source *s, struct gw_arena *a, Gw__Table *t, bo
         }
         if (alias) {
             int autoinc = 0;
-            sqlite3_table_column_metadata(s->db, "main", t->source_name, c->name, NULL, NULL, NULL,
-                                          NULL, &autoinc);
+            sqlite3_table_column_metadata(s->db, "main", t->source_name, c->name, NULL, NULL, NULL, NULL, &autoinc);
             c->identity = GW__IDENTITY__IDENTITY_AUTO;
             c->identity_options = gw_arena_strdup(a, autoinc ? "AUTOINCREMENT" : "");
             c->sequence_start = c->sequence_increment = 1;
@@ -212,8 +208,8 @@ describe_primary_key(struct lite_source *s, struct gw_arena *a, Gw__Table *t, bo
 // ---- indexes and keys --------------------------------------------------------------------------
 
 static int
-describe_parts(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Index *ix,
-               const struct lite_ddl_index *ddl, struct gw_err *err)
+describe_parts(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Index *ix, const struct lite_ddl_index *ddl,
+               struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(s->db, &q, err,
@@ -301,8 +297,7 @@ describe_foreign_keys(struct lite_source *s, struct gw_arena *a, Gw__Table *t, s
             fk->on_update = gw_lite_text(a, q, 4);
             fk->on_delete = gw_lite_text(a, q, 5);
             fk->match = gw_arena_strdup(a, "SIMPLE"); // the only one that SQLite enforces
-            fk->name = gw_arena_printf(a, "%s_%s_fkey", t->source_name,
-                                       (const char *)sqlite3_column_text(q, 2));
+            fk->name = gw_arena_printf(a, "%s_%s_fkey", t->source_name, (const char *)sqlite3_column_text(q, 2));
             gw_pb_add(a, t, foreign_keys, fk);
         }
         gw_pb_add(a, fk, columns, gw_lite_text(a, q, 2));
@@ -315,8 +310,8 @@ describe_foreign_keys(struct lite_source *s, struct gw_arena *a, Gw__Table *t, s
 // ---- tables ------------------------------------------------------------------------------------
 
 static int
-describe_plain(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const char *sql,
-               bool without_rowid, Gw__Catalog *cat, struct gw_err *err)
+describe_plain(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const char *sql, bool without_rowid,
+               Gw__Catalog *cat, struct gw_err *err)
 {
     struct lite_ddl ddl = {.body = ""};
     if (t->kind == GW__TABLE_KIND__TABLE_PLAIN && !lite_ddl_table(a, sql, &ddl)) {
@@ -344,8 +339,7 @@ describe_plain(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const ch
     for (size_t i = 0; i < t->n_columns; i++) {
         const Gw__Column *c = t->columns[i];
         if (c->type->kind == GW__KIND__KIND_OTHER) {
-            find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, c->name,
-                 "the column holds values of any type",
+            find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, c->name, "the column holds values of any type",
                  "other engines receive their text; a text that looks like a number, and a blob, is "
                  "refused there unless the source setting text-types names the declared type");
         }
@@ -354,8 +348,7 @@ describe_plain(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const ch
 }
 
 static int
-describe_table(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat,
-               struct gw_err *err)
+describe_table(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Catalog *cat, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(s->db, &q, err,
@@ -388,8 +381,7 @@ describe_table(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Cata
         rc = lite_fingerprint(s, a, t->source_name, &t->fingerprint, err);
     }
     if (rc == GW_OK && t->n_columns == 0) {
-        find(a, cat, t, GW__SEVERITY__SEVERITY_ERROR, "", "the table has no readable columns",
-             "leave it out");
+        find(a, cat, t, GW__SEVERITY__SEVERITY_ERROR, "", "the table has no readable columns", "leave it out");
     }
     return rc;
 }
@@ -404,8 +396,7 @@ lite_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *e
         rc = describe_table(s, a, cat->tables[i], cat, &cause);
         if (rc == GW_CONFIG) {
             // A view over a missing table, a virtual table without its module: this table, not the task.
-            find(a, cat, cat->tables[i], GW__SEVERITY__SEVERITY_ERROR, "", cause.message,
-                 "leave it out or mend it");
+            find(a, cat, cat->tables[i], GW__SEVERITY__SEVERITY_ERROR, "", cause.message, "leave it out or mend it");
             rc = GW_OK;
         } else if (rc != GW_OK) {
             *err = cause;

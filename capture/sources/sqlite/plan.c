@@ -60,8 +60,7 @@ refine(struct gw_arena *a, struct probes *p, struct extents *all, uint64_t wides
                 // Both ends of an extent are rows of this very snapshot.
                 return rc == GW_END ? gw_err_set(err, GW_BUG, NULL, "a row vanished from a snapshot") : rc;
             }
-            *(struct extent *)gw_arena_push(a, &out.items, &out.n, sizeof *out.items) =
-                (struct extent){e.lo, below};
+            *(struct extent *)gw_arena_push(a, &out.items, &out.n, sizeof *out.items) = (struct extent){e.lo, below};
             e.lo = from;
         }
         *(struct extent *)gw_arena_push(a, &out.items, &out.n, sizeof *out.items) = e;
@@ -85,8 +84,7 @@ total(const struct extents *all)
 }
 
 static int
-probes_open(struct lite_source *s, const Gw__Table *t, const char *rowid, struct probes *p,
-            struct gw_err *err)
+probes_open(struct lite_source *s, const Gw__Table *t, const char *rowid, struct probes *p, struct gw_err *err)
 {
     struct gw_buf sql;
     gw_buf_init(&sql, 64 * 1024);
@@ -95,8 +93,7 @@ probes_open(struct lite_source *s, const Gw__Table *t, const char *rowid, struct
         gw_buf_reset(&sql);
         gw_buf_printf(&sql, "SELECT %s FROM ", rowid);
         gw_lite_ident(&sql, t->source_name);
-        gw_buf_printf(&sql, " WHERE %s %s ?1 ORDER BY %s %s LIMIT 1", rowid, i ? "<" : ">=", rowid,
-                      i ? "DESC" : "ASC");
+        gw_buf_printf(&sql, " WHERE %s %s ?1 ORDER BY %s %s LIMIT 1", rowid, i ? "<" : ">=", rowid, i ? "DESC" : "ASC");
         rc = gw_lite_query(s->db, i ? &p->greatest_below : &p->least_from, err, sql.data, "");
     }
     gw_buf_fini(&sql);
@@ -130,8 +127,8 @@ add_chunk(struct gw_arena *a, Gw__TablePlan *plan, const Gw__Table *t, Gw__Chunk
 
 // n chunks of about the same sum of widths.
 static void
-cut(struct gw_arena *a, const struct extents *all, uint64_t n, uint64_t bytes, const Gw__Table *t,
-    Gw__ChunkBy by, const char *column, Gw__TablePlan *plan)
+cut(struct gw_arena *a, const struct extents *all, uint64_t n, uint64_t bytes, const Gw__Table *t, Gw__ChunkBy by,
+    const char *column, Gw__TablePlan *plan)
 {
     uint64_t sum = total(all), share = sum / n + (sum % n != 0), left = 0;
     Gw__Chunk *c = NULL;
@@ -164,11 +161,9 @@ cut(struct gw_arena *a, const struct extents *all, uint64_t n, uint64_t bytes, c
 // ---- the user's rules --------------------------------------------------------------------------
 
 static int
-rule_refused(const Gw__TableSettingsRule *rule, const Gw__Table *t, const char *why,
-             struct gw_err *err)
+rule_refused(const Gw__TableSettingsRule *rule, const Gw__Table *t, const char *why, struct gw_err *err)
 {
-    return gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" for table \"%s\": %s", rule->id, t->source_name,
-                      why);
+    return gw_err_set(err, GW_CONFIG, NULL, "rule \"%s\" for table \"%s\": %s", rule->id, t->source_name, why);
 }
 
 static Gw__Column *
@@ -184,8 +179,8 @@ find_column(const Gw__Table *t, const char *name)
 
 // The bounds must ascend as SQLite will compare them, or a row would be in two chunks or in none.
 static int
-bounds_ascend(struct lite_source *s, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-              const Gw__Boundary *lo, const Gw__Boundary *hi, struct gw_err *err)
+bounds_ascend(struct lite_source *s, const Gw__Table *t, const Gw__TableSettingsRule *rule, const Gw__Boundary *lo,
+              const Gw__Boundary *hi, struct gw_err *err)
 {
     struct gw_buf sql;
     gw_buf_init(&sql, 1024 * 1024);
@@ -220,8 +215,8 @@ bounds_ascend(struct lite_source *s, const Gw__Table *t, const Gw__TableSettings
 }
 
 static int
-plan_ranges(struct lite_source *s, struct gw_arena *a, const Gw__Table *t,
-            const Gw__TableSettingsRule *rule, Gw__TablePlan *plan, struct gw_err *err)
+plan_ranges(struct lite_source *s, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
+            Gw__TablePlan *plan, struct gw_err *err)
 {
     if (rule->n_columns == 0 || rule->n_boundaries == 0) {
         return rule_refused(rule, t, "ranges need columns and boundaries", err);
@@ -235,8 +230,7 @@ plan_ranges(struct lite_source *s, struct gw_arena *a, const Gw__Table *t,
         if (rule->boundaries[i]->n_values != rule->n_columns) {
             return rule_refused(rule, t, "a boundary needs one value for each column", err);
         }
-        int rc = i == 0 ? GW_OK
-                        : bounds_ascend(s, t, rule, rule->boundaries[i - 1], rule->boundaries[i], err);
+        int rc = i == 0 ? GW_OK : bounds_ascend(s, t, rule, rule->boundaries[i - 1], rule->boundaries[i], err);
         if (rc != GW_OK) {
             return rc;
         }
@@ -267,8 +261,8 @@ plan_ranges(struct lite_source *s, struct gw_arena *a, const Gw__Table *t,
 // ---- by rowid ----------------------------------------------------------------------------------
 
 static int
-plan_by_rowid(struct lite_source *s, struct gw_arena *a, const Gw__Table *t, const char *rowid,
-              uint64_t chunk_bytes, uint64_t chunks_wanted, Gw__TablePlan *plan, struct gw_err *err)
+plan_by_rowid(struct lite_source *s, struct gw_arena *a, const Gw__Table *t, const char *rowid, uint64_t chunk_bytes,
+              uint64_t chunks_wanted, Gw__TablePlan *plan, struct gw_err *err)
 {
     struct probes p = {0};
     struct extents all = {0};
@@ -284,8 +278,7 @@ plan_by_rowid(struct lite_source *s, struct gw_arena *a, const Gw__Table *t, con
         }
     }
     if (rc == GW_OK) {
-        *(struct extent *)gw_arena_push(a, &all.items, &all.n, sizeof *all.items) =
-            (struct extent){lo, hi};
+        *(struct extent *)gw_arena_push(a, &all.items, &all.n, sizeof *all.items) = (struct extent){lo, hi};
         rc = lite_estimate(s, t->source_name, rowid, &rows, &row_bytes, err);
     }
     if (rc == GW_OK) {
@@ -309,8 +302,8 @@ plan_by_rowid(struct lite_source *s, struct gw_arena *a, const Gw__Table *t, con
 }
 
 int
-lite_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
-          uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
+lite_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule, uint64_t chunk_bytes,
+          uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err)
 {
     (void)lanes; // a chunk is small enough that lanes share them out
     struct lite_source *s = self;
@@ -323,8 +316,7 @@ lite_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSet
     } else if (how == GW__PARALLEL_TYPE__PARTITIONS_LIST) {
         rc = rule_refused(rule, t, "SQLite has no partitions", err);
     } else if (how != GW__PARALLEL_TYPE__PARALLEL_NONE && rowid) {
-        rc = plan_by_rowid(s, a, t, rowid, chunk_bytes, rule ? rule->number_of_partitions : 0, &made,
-                           err);
+        rc = plan_by_rowid(s, a, t, rowid, chunk_bytes, rule ? rule->number_of_partitions : 0, &made, err);
     }
     if (rc == GW_END) { // no rowid, no rows, or the user wants it whole
         Gw__Chunk *c = add_chunk(a, &made, t, GW__CHUNK_BY__BY_WHOLE);

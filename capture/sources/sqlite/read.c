@@ -74,8 +74,8 @@ put_where(struct gw_buf *sql, const Gw__Chunk *c)
 }
 
 static int
-bind_bound(struct lite_source *s, const Gw__Table *t, const Gw__Chunk *c, const Gw__Bound *b,
-           int first, struct gw_err *err)
+bind_bound(struct lite_source *s, const Gw__Table *t, const Gw__Chunk *c, const Gw__Bound *b, int first,
+           struct gw_err *err)
 {
     for (size_t i = 0; b && i < b->n_values; i++) {
         const char *v = b->values[i];
@@ -168,8 +168,7 @@ put_row(struct lite_source *s, struct gw_buf *out)
 }
 
 int
-lite_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows,
-                struct gw_err *err)
+lite_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err)
 {
     struct lite_source *s = self;
     gw_assert(s->rows);

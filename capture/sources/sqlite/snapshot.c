@@ -45,8 +45,8 @@ static bool
 read_state(struct lite_source *s, bool wal, struct file_state *ret)
 {
     sqlite3_file *f = NULL;
-    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) != SQLITE_OK || !f ||
-        !f->pMethods || stat(s->path, &ret->st) != 0) {
+    if (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_FILE_POINTER, &f) != SQLITE_OK || !f || !f->pMethods ||
+        stat(s->path, &ret->st) != 0) {
         return false;
     }
     ret->wal = wal;
@@ -82,33 +82,27 @@ settled(const struct stat *st)
 }
 
 static void
-put_token(struct lite_source *s, const struct file_state *before, const struct file_state *now,
-          struct gw_buf *out)
+put_token(struct lite_source *s, const struct file_state *before, const struct file_state *now, struct gw_buf *out)
 {
     // inode numbers are reused, so the time stamps are always part of it where the file is the state
-    gw_buf_printf(out, "%llx.%llx:", (unsigned long long)now->st.st_dev,
-                  (unsigned long long)now->st.st_ino);
+    gw_buf_printf(out, "%llx.%llx:", (unsigned long long)now->st.st_dev, (unsigned long long)now->st.st_ino);
     bool proven = before->proven && now->proven;
-    if (proven && now->wal && now->frames > 0 &&
-        memcmp(before->wal_header, now->wal_header, WAL_HEADER) == 0) {
+    if (proven && now->wal && now->frames > 0 && memcmp(before->wal_header, now->wal_header, WAL_HEADER) == 0) {
         gw_buf_puts(out, "wal:");
         for (size_t i = 0; i < WAL_HEADER; i++) {
             gw_buf_printf(out, "%02x", now->wal_header[i]);
         }
         return;
     }
-    bool at_rest = proven && settled(&now->st) &&
-                   (!now->wal || (now->frames == 0 && before->frames == 0));
+    bool at_rest = proven && settled(&now->st) && (!now->wal || (now->frames == 0 && before->frames == 0));
     if (at_rest) {
-        gw_buf_printf(out, "file:%u:%lld:%lld.%09ld:%lld.%09ld", now->change_counter,
-                      (long long)now->st.st_size, (long long)now->st.st_mtim.tv_sec,
-                      now->st.st_mtim.tv_nsec, (long long)now->st.st_ctim.tv_sec,
+        gw_buf_printf(out, "file:%u:%lld:%lld.%09ld:%lld.%09ld", now->change_counter, (long long)now->st.st_size,
+                      (long long)now->st.st_mtim.tv_sec, now->st.st_mtim.tv_nsec, (long long)now->st.st_ctim.tv_sec,
                       now->st.st_ctim.tv_nsec);
         return;
     }
     static unsigned count;
-    gw_buf_printf(out, "once:%lld:%d:%p:%u", (long long)gw_wall_us(), (int)getpid(), (void *)s,
-                  ++count);
+    gw_buf_printf(out, "once:%lld:%d:%p:%u", (long long)gw_wall_us(), (int)getpid(), (void *)s, ++count);
 }
 
 void
@@ -150,8 +144,8 @@ begin(struct lite_source *s, struct gw_buf *token, struct gw_err *err)
 }
 
 int
-lite_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                    char **ret_handle, struct gw_err *err)
+lite_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                    struct gw_err *err)
 {
     struct lite_source *s = self;
     if (handle && handle[0]) {

@@ -29,8 +29,10 @@ source_open(void *self, const Gw__Endpoint *ep, const char *password, struct gw_
         return rc;
     }
     if (access(s->path, R_OK) != 0) {
-        return gw_err_set(err, GW_CONFIG, "CANTOPEN", "database \"%s\" cannot be read: no such file, or "
-                          "no permission", s->path);
+        return gw_err_set(err, GW_CONFIG, "CANTOPEN",
+                          "database \"%s\" cannot be read: no such file, or "
+                          "no permission",
+                          s->path);
     }
     const char *types = gw_lite_setting(ep, "text-types");
     if (types) {
@@ -87,8 +89,10 @@ analyzed(struct lite_source *s, const char *table)
     sqlite3_stmt *q = NULL;
     uint64_t rows = 0;
     // Not an error: without ANALYZE there is no such table.
-    if (gw_lite_query(s->db, &q, NULL, "SELECT max(CAST(stat AS INTEGER)) FROM sqlite_stat1"
-                      " WHERE tbl = ?1", "t", table) == GW_OK &&
+    if (gw_lite_query(s->db, &q, NULL,
+                      "SELECT max(CAST(stat AS INTEGER)) FROM sqlite_stat1"
+                      " WHERE tbl = ?1",
+                      "t", table) == GW_OK &&
         gw_lite_step(q, NULL) == GW_OK) {
         rows = (uint64_t)sqlite3_column_int64(q, 0);
     }
@@ -97,8 +101,8 @@ analyzed(struct lite_source *s, const char *table)
 }
 
 int
-lite_estimate(struct lite_source *s, const char *table, const char *rowid, uint64_t *ret_rows,
-              uint64_t *ret_row_bytes, struct gw_err *err)
+lite_estimate(struct lite_source *s, const char *table, const char *rowid, uint64_t *ret_rows, uint64_t *ret_row_bytes,
+              struct gw_err *err)
 {
     int64_t pages = 0, page = 0;
     uint64_t row_bytes = 0, rows = 0;
@@ -176,9 +180,9 @@ source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
         t->name = t->source_name = gw_lite_text(a, q, 0);
         t->schema = gw_arena_strdup(a, "");
         t->source_schema = gw_arena_strdup(a, "main");
-        t->kind = type[0] == 't'   ? GW__TABLE_KIND__TABLE_PLAIN
+        t->kind = type[0] == 't'                     ? GW__TABLE_KIND__TABLE_PLAIN
                   : type[1] == 'i' && type[2] == 'e' ? GW__TABLE_KIND__TABLE_VIEW
-                                   : GW__TABLE_KIND__TABLE_FOREIGN;
+                                                     : GW__TABLE_KIND__TABLE_FOREIGN;
         if (t->kind == GW__TABLE_KIND__TABLE_PLAIN) {
             rc = list_estimate(s, t, sqlite3_column_int(q, 2) == 0, err);
         }
@@ -214,8 +218,7 @@ source_sequences(void *self, Gw__Table *t, struct gw_err *err)
         gw_buf_fini(&sql);
         if (rc == GW_OK && strcmp(c->identity_options, "AUTOINCREMENT") == 0) {
             sqlite3_stmt *q = NULL;
-            rc = gw_lite_query(s->db, &q, err, "SELECT seq FROM sqlite_sequence WHERE name = ?1", "t",
-                               t->source_name);
+            rc = gw_lite_query(s->db, &q, err, "SELECT seq FROM sqlite_sequence WHERE name = ?1", "t", t->source_name);
             if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
                 given = sqlite3_column_int64(q, 0);
             }

@@ -22,7 +22,7 @@ struct lite_source {
 
     // The chunk that is being read.
     sqlite3_stmt *rows;
-    bool row_held; // the statement stands on a row that did not fit the last buffer
+    bool row_held;               // the statement stands on a row that did not fit the last buffer
     struct lite_column *columns; // grows to the widest table
     size_t columns_n, columns_cap;
 };
@@ -39,7 +39,7 @@ struct lite_ddl {
     struct lite_ddl_item {
         const char *name; // of the column or constraint, "" if it has none
         const char *expr;
-    } *generated, *checks;
+    } * generated, *checks;
     size_t n_generated, n_checks;
 };
 struct lite_ddl_index {
@@ -57,8 +57,7 @@ void lite_type_map(struct gw_arena *a, const char *declared, const char *text_ty
 
 int lite_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 // The table's present definition as a short text; "" if there is no such table.
-int lite_fingerprint(struct lite_source *s, struct gw_arena *a, const char *table, char **ret,
-                     struct gw_err *err);
+int lite_fingerprint(struct lite_source *s, struct gw_arena *a, const char *table, char **ret, struct gw_err *err);
 bool lite_is_rowid_alias(const Gw__Table *t, const char *column);
 // The name under which the rowid can be read; NULL if there is none.
 const char *lite_rowid_name(const Gw__Table *t);
@@ -67,16 +66,16 @@ const char *lite_rowid_name(const Gw__Table *t);
 int lite_estimate(struct lite_source *s, const char *table, const char *rowid, uint64_t *ret_rows,
                   uint64_t *ret_row_bytes, struct gw_err *err);
 
-int lite_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token,
-                        char **ret_handle, struct gw_err *err);
+int lite_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                        struct gw_err *err);
 void lite_snapshot_end(struct lite_source *s);
 
 int lite_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,
               uint64_t chunk_bytes, uint32_t lanes, Gw__TablePlan *plan, struct gw_err *err);
 
 int lite_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err);
-int lite_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max,
-                    uint32_t *ret_rows, struct gw_err *err);
+int
+lite_chunk_next(void *self, struct gw_buf *out, size_t want, uint32_t rows_max, uint32_t *ret_rows, struct gw_err *err);
 int lite_chunk_cancel(void *self, struct gw_err *err);
 void lite_chunk_end(struct lite_source *s);
 

@@ -162,8 +162,7 @@ text_fits(const struct lite_column *c, const char *p, size_t n)
     case GW__KIND__KIND_JSON: return is_utf8((const unsigned char *)p, n);
     case GW__KIND__KIND_OTHER:
         // Text that reads like a number would come back as one.
-        return !gw_lite_parse_real(p, n, &real) && !is_infinity(p, n) &&
-               is_utf8((const unsigned char *)p, n);
+        return !gw_lite_parse_real(p, n, &real) && !is_infinity(p, n) && is_utf8((const unsigned char *)p, n);
     case GW__KIND__KIND_NUMERIC:
         // Elsewhere Infinity is a float.
         return is_decimal(p, n) || is_nan(p, n) || (c->keeps_text && is_infinity(p, n));

@@ -65,8 +65,7 @@ gw_lite_error(sqlite3 *c, int rc, struct gw_err *err, const char *what, ...)
             name = codes[i].name;
         }
     }
-    const char *why = c && (sqlite3_errcode(c) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(c)
-                                                                       : sqlite3_errstr(rc);
+    const char *why = c && (sqlite3_errcode(c) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(c) : sqlite3_errstr(rc);
     int cls = gw_err_set(err, gw_lite_classify(rc), name, "%s: %s", text, why);
     if ((rc & 0xff) == SQLITE_BUSY) {
         gw_err_hint(err, "another process holds a lock on the file");
@@ -89,8 +88,7 @@ gw_lite_path(const Gw__Endpoint *ep, char *ret, size_t size, struct gw_err *err)
         }
         const char *slash = strrchr(given, '/');
         char folder[PATH_MAX];
-        snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - given + 1) : 1,
-                 slash ? given : ".");
+        snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - given + 1) : 1, slash ? given : ".");
         char real[PATH_MAX];
         if (realpath(folder, real) == NULL) {
             return gw_err_errno(err, errno, "open folder of database \"%s\"", given);
@@ -121,8 +119,8 @@ configure(sqlite3 *c, unsigned flags, int busy_ms, struct gw_err *err)
         sqlite3_db_config(c, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
     char sql[160];
-    snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d; PRAGMA temp_store=FILE; PRAGMA query_only=%s",
-             (int)CACHE_KIB, flags & GW_LITE_READER ? "ON" : "OFF");
+    snprintf(sql, sizeof sql, "PRAGMA cache_size=-%d; PRAGMA temp_store=FILE; PRAGMA query_only=%s", (int)CACHE_KIB,
+             flags & GW_LITE_READER ? "ON" : "OFF");
     int rc = gw_lite_exec(c, err, sql);
     int64_t encoding_is_utf8 = 0;
     if (rc == GW_OK) {
@@ -181,8 +179,7 @@ gw_lite_setting(const Gw__Endpoint *ep, const char *key)
 }
 
 static int
-prepare_bind(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql, const char *types,
-             va_list ap)
+prepare_bind(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql, const char *types, va_list ap)
 {
     sqlite3_stmt *s = NULL;
     int rc = sqlite3_prepare_v2(c, sql, -1, &s, NULL);
@@ -210,8 +207,7 @@ prepare_bind(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql
 }
 
 int
-gw_lite_query(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql,
-              const char *types, ...)
+gw_lite_query(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql, const char *types, ...)
 {
     va_list ap;
     va_start(ap, types);

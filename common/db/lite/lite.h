@@ -35,8 +35,7 @@ const char *gw_lite_setting(const Gw__Endpoint *ep, const char *key);
 
 // Parameters of a statement, one letter each: t text (NULL = SQL NULL), i int64_t, b pointer and size_t.
 // Prepares and binds; text and blobs are borrowed until the statement is finalized.
-int gw_lite_query(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql,
-                  const char *types, ...);
+int gw_lite_query(sqlite3 *c, sqlite3_stmt **ret, struct gw_err *err, const char *sql, const char *types, ...);
 // The same, run to its end; rows are ignored.
 int gw_lite_run(sqlite3 *c, struct gw_err *err, const char *sql, const char *types, ...);
 // One or more statements without parameters.
@@ -49,8 +48,7 @@ int gw_lite_int(sqlite3 *c, int64_t *ret, int64_t none, struct gw_err *err, cons
 char *gw_lite_text(struct gw_arena *a, sqlite3_stmt *s, int column);
 
 // From sqlite3_errmsg of c (may be NULL); rc may be an extended code, code is its name ("BUSY").
-int gw_lite_error(sqlite3 *c, int rc, struct gw_err *err, const char *what, ...)
-    __attribute__((format(printf, 4, 5)));
+int gw_lite_error(sqlite3 *c, int rc, struct gw_err *err, const char *what, ...) __attribute__((format(printf, 4, 5)));
 enum gw_class gw_lite_classify(int rc);
 
 // Appends "ident" / 'literal'. A literal with a NUL byte is written as CAST(X'…' AS TEXT).

@@ -50,9 +50,8 @@ gw_lite_affinity(const char *declared)
         const char *part;
         enum gw_lite_affinity affinity;
     } rules[] = {
-        {"INT", GW_LITE_INTEGER}, {"CHAR", GW_LITE_TEXT}, {"CLOB", GW_LITE_TEXT},
-        {"TEXT", GW_LITE_TEXT},   {"BLOB", GW_LITE_BLOB}, {"REAL", GW_LITE_REAL},
-        {"FLOA", GW_LITE_REAL},   {"DOUB", GW_LITE_REAL},
+        {"INT", GW_LITE_INTEGER}, {"CHAR", GW_LITE_TEXT}, {"CLOB", GW_LITE_TEXT}, {"TEXT", GW_LITE_TEXT},
+        {"BLOB", GW_LITE_BLOB},   {"REAL", GW_LITE_REAL}, {"FLOA", GW_LITE_REAL}, {"DOUB", GW_LITE_REAL},
     };
     // ANY of a strict table keeps every value as it is; elsewhere it would be NUMERIC, which the source
     // tells apart by the table (docs/engines-sqlite.md).

@@ -12,8 +12,7 @@
 
 enum {
     CONNECT_TIMEOUT_S = 10,
-    IO_TIMEOUT_S =
-        24 * 3600, // an index may take hours, without a word; keepalives find a dead server
+    IO_TIMEOUT_S = 24 * 3600, // an index may take hours, without a word; keepalives find a dead server
     SERVER_MIN = 50700,
     MARIADB_MIN = 100300,
 };
@@ -157,16 +156,14 @@ gw_my_error(MYSQL *c, struct gw_err *err, const char *what, ...)
     unsigned errnum = mysql_errno(c);
     snprintf(code, sizeof code, "%u", errnum);
     const char *text = mysql_error(c);
-    return gw_err_set(err, gw_my_classify(errnum), code, "%s: %s", doing,
-                      text[0] ? text : "the server gave no reason");
+    return gw_err_set(err, gw_my_classify(errnum), code, "%s: %s", doing, text[0] ? text : "the server gave no reason");
 }
 
 // A failed handshake is an operator's matter (certificates, versions) unless the peer has just gone away.
 static enum gw_class
 connect_class(unsigned errnum, const char *text)
 {
-    static const char *const passing[] = {"reset",   "unexpected eof", "timed out",
-                                          "timeout", "Broken pipe",    "closed"};
+    static const char *const passing[] = {"reset", "unexpected eof", "timed out", "timeout", "Broken pipe", "closed"};
     if (errnum != CR_SSL_CONNECTION_ERROR) {
         return gw_my_classify(errnum);
     }
@@ -214,10 +211,8 @@ parse_ssl_mode(const char *text, enum ssl_mode *ret, struct gw_err *err)
             return GW_OK;
         }
     }
-    return gw_err_set(
-        err, GW_CONFIG, NULL,
-        "ssl-mode \"%s\" is none of disabled, preferred, required, verify_ca, verify_identity",
-        text);
+    return gw_err_set(err, GW_CONFIG, NULL,
+                      "ssl-mode \"%s\" is none of disabled, preferred, required, verify_ca, verify_identity", text);
 }
 
 static int
@@ -244,14 +239,12 @@ parse_options(const Gw__Endpoint *ep, struct options *o, struct gw_err *err)
             }
             mode_given = true;
         } else {
-            return gw_err_set(err, GW_CONFIG, NULL,
-                              "url parameter \"%s\" is not known to MySQL and MariaDB", key);
+            return gw_err_set(err, GW_CONFIG, NULL, "url parameter \"%s\" is not known to MySQL and MariaDB", key);
         }
     }
     if (!mode_given) {
         if (o->ca || o->capath) {
-            o->ssl =
-                SSL_VERIFY; // a certificate authority that nobody asks would be a false comfort
+            o->ssl = SSL_VERIFY; // a certificate authority that nobody asks would be a false comfort
         } else if (o->cert) {
             o->ssl = SSL_REQUIRED;
         } else if (o->socket) {
@@ -312,14 +305,13 @@ prepare_session(MYSQL *c, const char *sql_mode, unsigned flags, struct gw_err *e
                        flags & GW_MY_REPEATABLE_READ ? "REPEATABLE READ" : "READ COMMITTED");
     }
     if (r == GW_OK) {
-        r = gw_my_exec(
-            c, err,
-            "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1,"
-            " wait_timeout = 604800, net_read_timeout = 86400, net_write_timeout = 86400,"
-            " lock_wait_timeout = 300, sql_select_limit = 18446744073709551615, sql_big_selects = "
-            "1,"
-            " sql_safe_updates = 0, sql_auto_is_null = 0, sql_quote_show_create = 1",
-            sql_mode);
+        r = gw_my_exec(c, err,
+                       "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1,"
+                       " wait_timeout = 604800, net_read_timeout = 86400, net_write_timeout = 86400,"
+                       " lock_wait_timeout = 300, sql_select_limit = 18446744073709551615, sql_big_selects = "
+                       "1,"
+                       " sql_safe_updates = 0, sql_auto_is_null = 0, sql_quote_show_create = 1",
+                       sql_mode);
     }
     return r;
 }
@@ -329,8 +321,7 @@ static int
 prepare_optional(MYSQL *c, const struct gw_my_server *server, struct gw_err *err)
 {
     static const char *const maria[] = {"max_statement_time", "idle_transaction_timeout",
-                                        "idle_readonly_transaction_timeout",
-                                        "idle_write_transaction_timeout"};
+                                        "idle_readonly_transaction_timeout", "idle_write_transaction_timeout"};
     static const char *const mysql[] = {"max_execution_time"};
     size_t n = server->mariadb ? sizeof maria / sizeof *maria : sizeof mysql / sizeof *mysql;
     const char *const *names = server->mariadb ? maria : mysql;
@@ -352,21 +343,19 @@ check_server(MYSQL *c, const struct options *o, struct gw_my_server *server, str
     server->mariadb = mariadb_connection(c);
     server->version = mysql_get_server_version(c);
     if (server->version < (unsigned long)(server->mariadb ? MARIADB_MIN : SERVER_MIN)) {
-        return gw_err_set(err, GW_CONFIG, NULL,
-                          "server version %s is too old: MySQL 5.7 or MariaDB 10.3 is needed",
+        return gw_err_set(err, GW_CONFIG, NULL, "server version %s is too old: MySQL 5.7 or MariaDB 10.3 is needed",
                           mysql_get_server_info(c));
     }
     // The library goes on without TLS where the server has none.
     if (o->ssl >= SSL_REQUIRED && !mysql_get_ssl_cipher(c)) {
-        return gw_err_set(err, GW_CONFIG, NULL,
-                          "ssl-mode asks for TLS, and the server does not offer it");
+        return gw_err_set(err, GW_CONFIG, NULL, "ssl-mode asks for TLS, and the server does not offer it");
     }
     return GW_OK;
 }
 
 int
-gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const char *sql_mode,
-              unsigned flags, struct gw_my_server *server, struct gw_err *err)
+gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const char *sql_mode, unsigned flags,
+              struct gw_my_server *server, struct gw_err *err)
 {
     struct options o;
     int r = parse_options(ep, &o, err);
@@ -380,13 +369,12 @@ gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const c
     const char *host = ep->host[0] ? ep->host : NULL;
     bool tcp = host && !o.socket && (ep->port || strcmp(host, "localhost") != 0);
     apply_options(c, &o, tcp, flags);
-    if (!mysql_real_connect(c, o.socket ? "localhost" : host, ep->user[0] ? ep->user : NULL,
-                            password, ep->database[0] ? ep->database : NULL, ep->port, o.socket,
-                            CLIENT_FOUND_ROWS)) {
+    if (!mysql_real_connect(c, o.socket ? "localhost" : host, ep->user[0] ? ep->user : NULL, password,
+                            ep->database[0] ? ep->database : NULL, ep->port, o.socket, CLIENT_FOUND_ROWS)) {
         char code[16];
         snprintf(code, sizeof code, "%u", mysql_errno(c));
-        r = gw_err_set(err, connect_class(mysql_errno(c), mysql_error(c)), code,
-                       "connect to MySQL: %s", mysql_error(c));
+        r = gw_err_set(err, connect_class(mysql_errno(c), mysql_error(c)), code, "connect to MySQL: %s",
+                       mysql_error(c));
         mysql_close(c);
         return r;
     }
@@ -517,10 +505,8 @@ gw_my_identity(MYSQL *c, const struct gw_my_server *server, struct gw_arena *a, 
 {
     MYSQL_RES *res = NULL;
     // MariaDB has no uuid. Servers that were copied, or that share a network address, differ in one of these.
-    int rc = gw_my_query(c, &res,
-                         server->mariadb ? "SELECT @@hostname, @@port, @@server_id, @@datadir"
-                                         : "SELECT @@server_uuid",
-                         err);
+    int rc = gw_my_query(
+        c, &res, server->mariadb ? "SELECT @@hostname, @@port, @@server_id, @@datadir" : "SELECT @@server_uuid", err);
     if (rc != GW_OK) {
         return gw_err_wrap(err, "identify the server");
     }

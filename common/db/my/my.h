@@ -28,13 +28,12 @@ struct gw_my_server {
 //   ssl-ca ssl-capath ssl-cert ssl-key    files; ssl-ca or ssl-capath alone means verify_identity
 // A host of "localhost" without a port is the default unix socket; with a port it is TCP.
 enum gw_my_flags { GW_MY_LOCAL_INFILE = 1, GW_MY_REPEATABLE_READ = 2 };
-int gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const char *sql_mode,
-                  unsigned flags, struct gw_my_server *server, struct gw_err *err);
+int gw_my_connect(MYSQL **ret, const Gw__Endpoint *ep, const char *password, const char *sql_mode, unsigned flags,
+                  struct gw_my_server *server, struct gw_err *err);
 MYSQL *gw_my_close(MYSQL *c); // takes NULL; returns NULL
 
 // Runs one statement whose result, if it has one, is thrown away.
-int gw_my_exec(MYSQL *c, struct gw_err *err, const char *sql, ...)
-    __attribute__((format(printf, 3, 4)));
+int gw_my_exec(MYSQL *c, struct gw_err *err, const char *sql, ...) __attribute__((format(printf, 3, 4)));
 // Runs sql and stores the whole result (small results only); caller frees with mysql_free_result.
 int gw_my_query(MYSQL *c, MYSQL_RES **ret, const char *sql, struct gw_err *err);
 
@@ -44,8 +43,7 @@ int gw_my_identity(MYSQL *c, const struct gw_my_server *server, struct gw_arena 
 // Fills err from mysql_errno/sqlstate; code is the errno as text ("1062"). Connection loss, deadlock, lock wait, shutdown,
 // too many connections … RETRY; duplicate, out of range, truncation, bad value, check and key violations DATA; access, unknown
 // database, syntax … CONFIG; a table that was changed after the snapshot (1412) AGAIN.
-int gw_my_error(MYSQL *c, struct gw_err *err, const char *what, ...)
-    __attribute__((format(printf, 3, 4)));
+int gw_my_error(MYSQL *c, struct gw_err *err, const char *what, ...) __attribute__((format(printf, 3, 4)));
 enum gw_class gw_my_classify(unsigned errnum);
 
 // Appends `ident` / 'literal' (escaped for a session without NO_BACKSLASH_ESCAPES and with utf8mb4).

@@ -76,8 +76,7 @@ gw_pg_error(PGconn *c, const PGresult *res, struct gw_err *err, const char *what
     const char *context = PQresultErrorField(res, PG_DIAG_CONTEXT);
     const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
     if (detail || context) {
-        gw_err_detail(err, "%s%s%s", detail ? detail : "", detail && context ? "; " : "",
-                      context ? context : "");
+        gw_err_detail(err, "%s%s%s", detail ? detail : "", detail && context ? "; " : "", context ? context : "");
     }
     if (hint) {
         gw_err_hint(err, "%s", hint);
@@ -103,12 +102,23 @@ static enum gw_class
 connect_class(const char *text)
 {
     static const char *const final[] = {
-        "password authentication failed", "no password supplied",    "does not exist",
-        "no pg_hba.conf entry",           "authentication failed",   "not permitted to log in",
-        "permission denied for database", "is not currently accepting connections",
-        "invalid port number",            "invalid connection option", "root certificate file",
-        "certificate verify failed",      "server does not support SSL", "invalid sslmode value",
-        "private key file",               "could not translate host name", "unsupported frontend protocol",
+        "password authentication failed",
+        "no password supplied",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "authentication failed",
+        "not permitted to log in",
+        "permission denied for database",
+        "is not currently accepting connections",
+        "invalid port number",
+        "invalid connection option",
+        "root certificate file",
+        "certificate verify failed",
+        "server does not support SSL",
+        "invalid sslmode value",
+        "private key file",
+        "could not translate host name",
+        "unsupported frontend protocol",
     };
     // "does not exist" is also said of a socket file, when the server is down.
     if (strstr(text, "No such file or directory") && strstr(text, "socket")) {
@@ -142,9 +152,8 @@ static const char session_sql[] =
     "SET idle_in_transaction_session_timeout = 0;"
     "SET search_path = ''";
 // Not in every version: set where the server knows them.
-static const char session_optional_sql[] =
-    "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings"
-    " WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
+static const char session_optional_sql[] = "SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings"
+                                           " WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 enum { PARAMS_MAX = 64 };
 
@@ -190,8 +199,7 @@ start(const Gw__Endpoint *ep, const char *password, const char *what)
 }
 
 int
-gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what,
-              struct gw_err *err)
+gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, struct gw_err *err)
 {
     PGconn *c = start(ep, password, what);
     if (!c) {
@@ -262,8 +270,7 @@ gw_pg_exec(PGconn *c, struct gw_err *err, const char *sql, ...)
 }
 
 int
-gw_pg_query(PGconn *c, PGresult **ret, const char *sql, int n, const char *const *params,
-            struct gw_err *err)
+gw_pg_query(PGconn *c, PGresult **ret, const char *sql, int n, const char *const *params, struct gw_err *err)
 {
     PGresult *res = PQexecParams(c, sql, n, NULL, params, NULL, NULL, 0);
     if (!succeeded(res)) {

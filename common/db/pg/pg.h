@@ -15,15 +15,13 @@
 // IntervalStyle postgres, TimeZone UTC, extra_float_digits 3, bytea_output hex, row_security off,
 // statement/lock/idle time-outs off, standard_conforming_strings on, search_path empty, keepalives, connect_timeout.
 // application_name is "godwit <what>". *ret is NULL on failure. The message never holds the password.
-int gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what,
-                  struct gw_err *err);
+int gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, struct gw_err *err);
 PGconn *gw_pg_close(PGconn *c); // takes NULL; returns NULL
 
 // One statement (or several without parameters), result discarded.
 int gw_pg_exec(PGconn *c, struct gw_err *err, const char *sql, ...) __attribute__((format(printf, 3, 4)));
 // One statement with text parameters (NULL = SQL NULL); rows in *ret (caller frees with PQclear).
-int gw_pg_query(PGconn *c, PGresult **ret, const char *sql, int n, const char *const *params,
-                struct gw_err *err);
+int gw_pg_query(PGconn *c, PGresult **ret, const char *sql, int n, const char *const *params, struct gw_err *err);
 
 // Fills err from a failed result (or the connection, res = NULL) with SQLSTATE, primary message, detail, hint.
 // Returns its class: 08*, 57P*, 53*, 40*, 55P03 … RETRY; 22*, 23* DATA; 28*, 3D*, 42*, 0A* … CONFIG; a lost connection RETRY.
