@@ -178,3 +178,12 @@ def test_links_in_documents_lead_somewhere():
             if not re.match(r"[a-z]+:", target) and not (f.parent / target).exists():
                 wrong.append(f"{name(f)}: {target}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_format():
+    tracked = subprocess.run(["git", "-C", ROOT, "ls-files", "*.c", "*.h"], capture_output=True, text=True).stdout.split()
+    if not tracked:
+        pytest.skip("not a git work tree")
+    p = subprocess.run(["clang-format-14", "--dry-run", "-Werror", *tracked], cwd=ROOT, capture_output=True, text=True)
+    wrong = sorted({line.split(":")[0] for line in p.stderr.splitlines() if "warning" in line or "error" in line})
+    assert p.returncode == 0, f"clang-format-14 -i {' '.join(wrong[:20])}"
