@@ -459,6 +459,12 @@ prepared(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, str
     (void)reply;
     struct table *t = ctx;
     co->preparing = false;
+    // An owner that was killed may have committed a chunk behind our reading of the state: the table is ready, and the
+    // chunk's next claim finds it durable. If it is another generation that is ready, the claims say so.
+    if (e->cls == GW_FENCED) {
+        gw_log_err(GW_LOG_INFO, e, "table=\"%s.%s\" is prepared already", co_schema(t), co_name(t));
+        gw_err_clear(e);
+    }
     if (!co_table_failed(co, t, e)) {
         t->plan->state = GW__TABLE_STATE__STATE_LOADING;
         co_table_set(co, t, T_LOADING);

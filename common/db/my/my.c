@@ -306,7 +306,7 @@ prepare_session(MYSQL *c, const char *sql_mode, unsigned flags, struct gw_err *e
     }
     if (r == GW_OK) {
         r = gw_my_exec(c, err,
-                       "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1,"
+                       "SET SESSION sql_mode = '%s', time_zone = '+00:00', autocommit = 1, completion_type = 0,"
                        " wait_timeout = 604800, net_read_timeout = 86400, net_write_timeout = 86400,"
                        " lock_wait_timeout = 300, sql_select_limit = 18446744073709551615, sql_big_selects = "
                        "1,"

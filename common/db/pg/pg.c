@@ -144,6 +144,7 @@ static const char session_sql[] =
     "SET extra_float_digits = 3;"
     "SET bytea_output = 'hex';"
     "SET xmloption = 'content';"
+    "SET array_nulls = on;"
     "SET lc_monetary = 'C';"
     "SET jit = off;" // each statement runs once: compiling it costs tens of milliseconds a session, and gains nothing
     "SET row_security = off;"
