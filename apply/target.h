@@ -12,6 +12,7 @@
 //        chunks      (task, table_id, generation, no) pk, state (0 open, 1 done), epoch, owner, backend, backend_start, snapshot,
 //                    rows_read, rows_written, rows_refused, values_truncated, bytes, done_us, plan (packed Chunk)
 //        steps       (task, table_id, generation, name) pk: finish steps that are durable
+//        progress    task pk, position, snapshot, epoch, owner, backend, backend_start, counts (packed StreamCounts), updated_us
 //        exceptions  id, task, source_schema, source_table, target_schema, target_table, chunk, key_text, code, reason, row_text, at
 //  10. The engine sets durable commits (synchronous_commit=on; SQLite synchronous=FULL), an explicit SQL mode,
 //      READ COMMITTED, and time-outs on every connection.
@@ -26,6 +27,7 @@
 
 #include "catalog.pb-c.h"
 #include "common/arena.h"
+#include "common/change.h"
 #include "common/err.h"
 #include "plan.pb-c.h"
 #include "task.pb-c.h"
@@ -34,6 +36,7 @@ enum { GW_TARGET_VERSION = 1 };
 
 enum gw_target_caps {
     GW_TARGET_SCHEMAS = 1, // tables live in schemas (or databases); otherwise Table.schema is ignored
+    GW_TARGET_STREAM = 2,  // has the stream_ slots
 };
 
 struct gw_target_counts {
@@ -44,6 +47,24 @@ struct gw_refused {
     const char *row; // COPY text of the one row
     size_t len;
     const struct gw_err *why;
+};
+
+// Changes of one kind to one table, each to another key; values are canonical text. Borrowed for the call.
+struct gw_change_set {
+    const Gw__Table *table;  // as mapped
+    Gw__ChangeKind kind;     // INSERT, UPDATE, DELETE, TRUNCATE (n = 0)
+    size_t n;                // rows
+    const uint32_t *columns; // INSERT, UPDATE: what is given, as indexes into table->columns
+    size_t columns_n;
+    const struct gw_value *values; // n × columns_n, row by row; never NOT_GIVEN
+    const uint32_t *key;           // UPDATE, DELETE: what identifies a row
+    size_t key_n;
+    const struct gw_value *keys; // n × key_n: the old key
+    // The table has no key: `key` is every column that can be compared, equal means IS NOT DISTINCT FROM, and each change
+    // is to exactly one of the rows that are alike.
+    bool keyless;
+    // INSERT: update the row if it is there (by the primary key alone). DELETE: no complaint if it is not there.
+    bool unsure;
 };
 
 struct gw_target_ops {
@@ -112,6 +133,34 @@ struct gw_target_ops {
     int (*finish_plan)(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
     // Makes it unless it is there already, and records it in `steps`. DATA: the rows do not allow it.
     int (*finish_step)(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
+
+    // ---- the stream of changes (caps: GW_TARGET_STREAM) --------------------------------------------------
+    // state_register writes state->progress where it is set (position, snapshot, epoch 0); state_load reads it; state_drop
+    // removes it.
+
+    // Claims the stream: ends the backend of an earlier owner if it still lives, then epoch + 1 and owner, committed. *ret (in
+    // the arena): what is durable. CONFIG if the task has no progress row. in_order: see control.proto, ApplyStream: the
+    // target's foreign keys are enforced; otherwise they and its triggers are kept from firing where the privilege allows.
+    int (*stream_claim)(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
+    // Opens a transaction.
+    int (*stream_begin)(void *self, struct gw_err *err);
+    // Applies a set. *ret_rows = rows that were there (inserted, matched by an update, deleted), which the driver
+    // compares with n. GW_DATA: refused, as row of the set *ret_row if the server says so (SIZE_MAX: not known); nothing of
+    // this set is in the transaction, everything before is. A value that the server would alter is refused like any other.
+    int (*stream_apply)(void *self, const struct gw_change_set *set, uint64_t *ret_rows, struct gw_err *err);
+    // Marks a point in the transaction (one at a time: a second call moves it), and takes back everything after it.
+    int (*stream_mark)(void *self, struct gw_err *err);
+    int (*stream_back)(void *self, struct gw_err *err);
+    // Records a change that could not be applied in `exceptions`, in the transaction: row = COPY text of what was to be
+    // written (after, else before).
+    int (*stream_refuse)(void *self, const Gw__Table *t, const char *position, const struct gw_refused *r,
+                         struct gw_err *err);
+    // Suspends a table in the transaction: tables.state = ERROR with this reason.
+    int (*stream_suspend)(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
+    // Last statement: the progress row to `position` and `counts`, if epoch, owner and the old position are the ones that
+    // this session knows; then COMMIT. FENCED otherwise, with nothing written. A commit whose answer was lost is RETRY:
+    // the next claim finds out. Also legal without stream_begin: moves the position alone.
+    int (*stream_commit)(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 };
 
 // Generated by CMake from the folders under apply/targets/; ends with NULL.

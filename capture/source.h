@@ -18,12 +18,14 @@
 #ifndef GW_SOURCE_H
 #define GW_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "catalog.pb-c.h"
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/change.h"
 #include "common/err.h"
 #include "plan.pb-c.h"
 #include "task.pb-c.h"
@@ -33,7 +35,32 @@ enum { GW_SOURCE_VERSION = 1 };
 enum gw_source_caps {
     GW_SOURCE_SHARED_SNAPSHOT = 1, // snapshot_begin honours a handle of another session
     GW_SOURCE_SPLITS = 2,          // plan can cut a table into several chunks
+    GW_SOURCE_STREAM = 4,          // has the stream_ slots
 };
+
+// What a stream is started with. Everything is borrowed until close.
+struct gw_stream_start {
+    const Gw__Task *task;
+    const char *task_uuid;
+    Gw__Table *const *tables; // as they are read: a tuple has the columns with left_out false, in order
+    size_t tables_n;
+    const char *position; // after which the stream goes on
+};
+
+// One thing that happened, as stream_next tells it. All pointers live until the next call on the instance.
+struct gw_event {
+    Gw__ChangeKind kind;
+    uint32_t table; // index into gw_stream_start.tables
+    // Of the table's columns that travel. `before` of an update is there where the key may have changed or the whole old
+    // row is known; of a delete always. NOT_GIVEN: unchanged (after), unknown (before).
+    const struct gw_value *before, *after;
+    const char *position;    // COMMIT, KEEPALIVE: a restart from here repeats nothing before it
+    const char *transaction; // BEGIN: names it for tx_visible, for headers and for people
+    const char *text;        // SUSPEND: why
+    int64_t commit_us;       // BEGIN, COMMIT: source's wall clock since 1970
+};
+
+enum gw_visible { GW_INVISIBLE, GW_VISIBLE, GW_UNSURE };
 
 struct gw_source_ops {
     uint32_t version; // GW_SOURCE_VERSION
@@ -92,6 +119,47 @@ struct gw_source_ops {
 
     // Fills in Column.sequence_next of identity, serial and auto-increment columns, as of now.
     int (*sequences)(void *self, Gw__Table *t, struct gw_err *err);
+
+    // ---- the stream of changes (caps: GW_SOURCE_STREAM) --------------------------------------------------
+
+    // Appends what speaks against a stream of these (described) tables: ERROR without a table for the server (log level,
+    // privilege, no free slot, filters of the log …), with one for a table (no usable identity, unlogged …), each with
+    // the SQL that mends it. Changes nothing. Runs after describe, which has filled in Table.identity.
+    int (*stream_preflight)(void *self, struct gw_arena *a, const Gw__Task *task, Gw__Catalog *cat, struct gw_err *err);
+    // Makes what the stream needs (slot, publication, …) for a task that has no progress yet; what an earlier attempt of
+    // the same task has left is removed first. *ret_position: where the stream will start. *ret_handle: a snapshot at exactly that
+    // point for snapshot_begin, valid until the next stream_ call on this instance or its close; empty = none:
+    // snapshots that are taken from now on are at that point or later.
+    int (*stream_open)(void *self, struct gw_arena *a, const struct gw_stream_start *start, char **ret_position,
+                       char **ret_handle, struct gw_err *err);
+    // Proves that the stream can go on from start->position: the server is the same, its log and slot are still there, nothing
+    // was skipped (confirmed position <= ours <= the log's end). CONFIG, with what happened and the way on, if not. Repairs
+    // nothing but what is its own and lossless (a publication that lacks nothing but a table …).
+    int (*stream_check)(void *self, const struct gw_stream_start *start, struct gw_err *err);
+    // Removes what stream_open made. Legal, and OK, where there is nothing.
+    int (*stream_close)(void *self, const struct gw_stream_start *start, struct gw_err *err);
+    // Position behind which nothing lies that was committed before this call. Legal while the stream runs.
+    int (*stream_now)(void *self, struct gw_arena *a, char **ret_position, struct gw_err *err);
+    // Runs stream_check and starts the stream after start->position. The instance's session for reading chunks stays usable.
+    int (*stream_begin)(void *self, const struct gw_stream_start *start, struct gw_err *err);
+    // The next event: transactions whole, in commit order, only of the tables of the start. GW_AGAIN: nothing until
+    // deadline_us (gw_now_us clock). KEEPALIVE now and then when there is nothing of interest: the log has moved on.
+    // A table whose definition is no longer the one of the start: SUSPEND, once, before the first change that cannot be read.
+    int (*stream_next)(void *self, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
+    // A descriptor that becomes readable when stream_next may have more; -1: call stream_next with a short deadline.
+    int (*stream_fd)(void *self);
+    // Everything up to `position` is durable on the target (NULL: nothing new): the source may forget its log up to there.
+    // Also keeps the connection alive; called at least every few seconds, while waiting for credit too. Does not block.
+    int (*stream_confirm)(void *self, const char *position, struct gw_err *err);
+    // How many bytes of log the source keeps because of this stream; 0 = unknown. Legal while the stream runs; not often.
+    int (*stream_kept)(void *self, uint64_t *ret_bytes, struct gw_err *err);
+
+    // Positions are the engine's own text. *ret < 0, 0, > 0. CONFIG where they cannot be compared (other server).
+    int (*position_cmp)(const char *a, const char *b, int *ret, struct gw_err *err);
+    // Whether a transaction (as BEGIN names it) is visible in a snapshot (its token). UNSURE: its rows may be there.
+    int (*tx_visible)(const char *token, const char *transaction, enum gw_visible *ret, struct gw_err *err);
+    // Whether everything that snapshot `first` sees is seen by `later`, too (a later snapshot can be older). false: retake.
+    int (*snapshot_covers)(const char *first, const char *later, bool *ret, struct gw_err *err);
 };
 
 // Generated by CMake from the folders under capture/sources/; ends with NULL.
