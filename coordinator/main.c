@@ -13,6 +13,7 @@
 #include "common/config.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 static const char help[] =
@@ -22,6 +23,8 @@ static const char help[] =
     "  --state DIR        where the state file lives; it is a cache and may be deleted\n"
     "  --listen ENDPOINT  control bus for workers: ipc://PATH, or tcp://127.0.0.1:PORT\n"
     "  --mode MODE        run (default), check: only look, drop: remove the task's control rows\n"
+    "  --until WHEN       load: stop after the full load; caught-up: stop when every change that was committed\n"
+    "                     on the source before now is durable on the target\n"
     "  --fresh            begin anew: drop what is durable of the task\n"
     "  --hold             stay after the end until told to stop\n"
     "  --log FILE         append the log there, too\n"
@@ -39,19 +42,14 @@ struct options {
 static int
 parse_options(struct co *co, struct options *o, int argc, char **argv)
 {
-    enum { TASK = 1, STATE, LISTEN, MODE, FRESH, HOLD, LOG, STATES, VERSION };
+    enum { TASK = 1, STATE, LISTEN, MODE, UNTIL, FRESH, HOLD, LOG, STATES, VERSION };
     static const struct option options[] = {
-        {"task", required_argument, NULL, TASK},
-        {"state", required_argument, NULL, STATE},
-        {"listen", required_argument, NULL, LISTEN},
-        {"mode", required_argument, NULL, MODE},
-        {"fresh", no_argument, NULL, FRESH},
-        {"hold", no_argument, NULL, HOLD},
-        {"log", required_argument, NULL, LOG},
-        {"print-states", no_argument, NULL, STATES},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, VERSION},
-        {0},
+        {"task", required_argument, NULL, TASK},     {"state", required_argument, NULL, STATE},
+        {"listen", required_argument, NULL, LISTEN}, {"mode", required_argument, NULL, MODE},
+        {"until", required_argument, NULL, UNTIL},   {"fresh", no_argument, NULL, FRESH},
+        {"hold", no_argument, NULL, HOLD},           {"log", required_argument, NULL, LOG},
+        {"print-states", no_argument, NULL, STATES}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, VERSION},     {0},
     };
     static const char *const modes[] = {[MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -59,6 +57,13 @@ parse_options(struct co *co, struct options *o, int argc, char **argv)
         case TASK: o->task = optarg; break;
         case STATE: co->state_dir = optarg; break;
         case LISTEN: co->listen = optarg; break;
+        case UNTIL:
+            if (strcmp(optarg, "load") != 0 && strcmp(optarg, "caught-up") != 0) {
+                fprintf(stderr, "godwit-coordinator: --until takes load or caught-up, not \"%s\"\n", optarg);
+                return 2;
+            }
+            co->until = optarg[0] == 'l' ? UNTIL_LOAD : UNTIL_CAUGHT_UP;
+            break;
         case FRESH: co->fresh = true; break;
         case HOLD: co->hold = true; break;
         case LOG: o->log = optarg; break;
@@ -102,6 +107,8 @@ start(struct co *co, const struct options *o, struct gw_err *err)
     if (r != GW_OK) {
         return r;
     }
+    co->streams = gw_task_streams(co->task);
+    co->met = !co->streams;
     if (mkdir(co->state_dir, 0700) != 0 && errno != EEXIST) {
         return gw_err_errno(err, errno, "make state folder \"%s\"", co->state_dir);
     }
@@ -189,6 +196,7 @@ main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     gw_arena_init(&co.arena);
+    gw_arena_init(&co.stream.arena);
     struct gw_err err = {0};
     if (start(&co, &o, &err) != GW_OK) {
         gw_log_err(GW_LOG_ERROR, &err, "cannot start");

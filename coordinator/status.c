@@ -92,6 +92,12 @@ table_status(struct co *co, const struct table *t, struct gw_arena *a)
             ts->bytes_in_flight += f->apply->bytes;
         }
     }
+    const Gw__StreamCounts *counts = co->stream.counts ? co->stream.counts : co->progress ? co->progress->counts : NULL;
+    for (size_t i = 0; counts && i < counts->n_tables; i++) {
+        if (counts->tables[i]->table == ts->id) {
+            ts->counts = counts->tables[i];
+        }
+    }
     for (size_t i = 0; t->steps && i < t->steps->n_steps; i++) {
         ts->steps++;
         ts->steps_done += t->steps_rt[i].done;
@@ -139,6 +145,7 @@ co_status(struct co *co, struct gw_arena *a)
     s->warnings = co->task->warnings;
     s->n_warnings = co->task->n_warnings;
     s->waiting_for = co->waiting_for;
+    s->stream = co_stream_status(co, a);
     s->load_us = (uint64_t)(co->load_to_us > co->load_from_us ? co->load_to_us - co->load_from_us : 0);
     return s;
 }

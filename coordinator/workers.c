@@ -103,6 +103,14 @@ co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64
     }
 }
 
+void
+co_tell(struct co *co, struct worker *w, const Gw__Control *m)
+{
+    if (w->alive) {
+        send_to(co, w->identity, w->identity_len, m);
+    }
+}
+
 // ---- looking -----------------------------------------------------------------------------------
 
 bool
@@ -225,6 +233,7 @@ worker_lost(struct co *co, struct worker *w, const char *why)
     }
     if (w->stage == GW__STAGE__STAGE_TRANSFORM) {
         co_flight_transform_lost(co, w);
+        co_stream_transform_lost(co, w);
     }
 }
 
@@ -393,6 +402,12 @@ dispatch(struct co *co, const struct gw_peer *peer, const Gw__Control *m)
     case GW__CONTROL__BODY_READY:
         if (w) {
             co_flight_ready(co, m->ready->job, m->ready->epoch);
+            co_stream_ready(co, m->ready->job, m->ready->epoch, m->ready->progress);
+        }
+        break;
+    case GW__CONTROL__BODY_STREAM_PROGRESS:
+        if (w) {
+            co_stream_progress(co, w, m->stream_progress);
         }
         break;
     case GW__CONTROL__BODY_REPLY:
@@ -403,6 +418,7 @@ dispatch(struct co *co, const struct gw_peer *peer, const Gw__Control *m)
     case GW__CONTROL__BODY_STREAM_FAILED:
         if (w) {
             co_flight_stream_failed(co, w, m->stream_failed);
+            co_stream_failed(co, w, m->stream_failed);
         }
         break;
     default: gw_warn("unexpected control message %d is dropped", (int)m->body_case);

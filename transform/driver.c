@@ -252,6 +252,8 @@ forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq
     if (env->kind == GW__DATA_KIND__DATA_ROWS) {
         c = r->max_bytes ? cut_message(r, payload, err) : GW_OK;
         r->bytes_out += zmq_msg_size(payload);
+    } else if (env->kind == GW__DATA_KIND__DATA_CHANGES) {
+        r->bytes_out += zmq_msg_size(payload);
     } else if (env->kind == GW__DATA_KIND__DATA_END) {
         c = rewrite_end(r, payload, err);
         r->ended = true;

@@ -12,6 +12,7 @@
 #include "common/log.h"
 // The transitions are the file's own.
 #include "coordinator/fsm.c"
+#include "coordinator/phases.c"
 
 enum { N = sizeof transitions / sizeof *transitions };
 
@@ -83,8 +84,8 @@ static void
 every_phase_with_a_job_has_one(void **state)
 {
     (void)state;
-    static const enum phase jobs[] = {P_STATE,    P_CLEAR,  P_INSPECT,  P_MAP, P_PREFLIGHT,
-                                      P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP};
+    static const enum phase jobs[] = {P_STATE,    P_CLEAR,  P_INSPECT,  P_MAP,  P_PREFLIGHT,   P_OPEN_STREAM,
+                                      P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP, P_CLOSE_STREAM};
     assert_int_equal(sizeof phase_jobs / sizeof *phase_jobs, sizeof jobs / sizeof *jobs);
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         size_t found = 0;

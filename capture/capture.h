@@ -1,0 +1,51 @@
+// The capture stage, inside: what its files share.
+//
+//   driver.c   the loop: commands, the connection's life, catalogue, snapshots, plans
+//   chunk.c    one chunk on its way to a transform
+//   stream.c   the changes of a source on their way to a transform
+//   filter.c   which changes a load has seen already
+//   link.c     sockets to transforms, sending within credit
+#ifndef GW_CAPTURE_CAPTURE_H
+#define GW_CAPTURE_CAPTURE_H
+
+#include "capture/source.h"
+#include "common/bus.h"
+#include "common/worker.h"
+
+enum { LINKS_MAX = 16 };
+
+struct capture {
+    struct gw_worker *w;
+    struct gw_arena arena; // of the job in hand
+    const struct gw_source_ops *ops;
+    void *self;
+    bool open;
+    char *token; // of the open snapshot; NULL = none
+    struct {
+        char *endpoint;
+        void *socket;
+    } links[LINKS_MAX];
+    size_t links_n;
+};
+
+// driver.c
+void gw_capture_close_source(struct capture *c);
+
+// link.c
+// One socket per transform process, kept: credit of earlier streams that still arrives is ignored. NULL on failure.
+void *gw_capture_link(struct capture *c, const char *endpoint, struct gw_err *err);
+void gw_capture_unlink_all(struct capture *c);
+// Sends when there is credit. Takes msg. While it waits, `idle` (may be NULL) is called every second: whatever else must
+// not stand still. FENCED if the receiver has given the stream up or the job was taken back.
+int gw_capture_send(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *msg,
+                    int (*idle)(void *ctx, struct gw_err *err), void *ctx, struct gw_err *err);
+int gw_capture_send_open(struct capture *c, struct gw_sender *s, const Gw__StreamOpen *open, struct gw_err *err);
+int gw_capture_send_end(struct capture *c, struct gw_sender *s, uint64_t rows, uint64_t bytes, struct gw_err *err);
+
+// chunk.c, stream.c: jobs
+int gw_capture_read_chunk(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
+int gw_capture_open_stream(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
+int gw_capture_read_stream(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
+int gw_capture_close_stream(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
+
+#endif
