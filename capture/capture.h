@@ -2,7 +2,7 @@
 //
 //   driver.c   the loop: commands, the connection's life, catalogue, snapshots, plans
 //   chunk.c    one chunk on its way to a transform
-//   stream.c   the changes of a source on their way to a transform
+//   stream.c   the changes of a source on their way to a transform; events.c: what becomes of each
 //   filter.c   which changes a load has seen already
 //   link.c     sockets to transforms, sending within credit
 #ifndef GW_CAPTURE_CAPTURE_H
