@@ -249,7 +249,6 @@ set_tables(struct stream *s)
         struct stable *t = &s->tables[i];
         list[i] = s->job->tables[i]->source;
         t->id = list[i]->id;
-        t->suspended = s->job->tables[i]->suspended;
         gw__tally__init(&t->sent);
         gw__counts__init(&t->total);
         t->sent.table = t->total.table = t->id;

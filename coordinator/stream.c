@@ -44,19 +44,23 @@ co_stream_mixed(const struct co *co)
     return false;
 }
 
+// Those that are not suspended.
 static Gw__StreamTable **
-stream_tables(struct co *co, struct gw_arena *a, bool for_capture)
+stream_tables(struct co *co, struct gw_arena *a, bool for_capture, size_t *n)
 {
     Gw__StreamTable **list = gw_arena_calloc(a, co->tables_n + 1, sizeof *list);
+    *n = 0;
     for (size_t i = 0; i < co->tables_n; i++) {
         struct table *t = &co->tables[i];
-        Gw__StreamTable *st = list[i] = gw_pb_new(a, Gw__StreamTable, gw__stream_table__init);
+        if (is_suspended(t)) {
+            continue;
+        }
+        Gw__StreamTable *st = list[(*n)++] = gw_pb_new(a, Gw__StreamTable, gw__stream_table__init);
         st->source = t->read;
         st->target = t->plan->target;
         st->max_bytes = t->max_bytes;
         st->n_max_bytes = t->max_bytes_n;
-        st->suspended = is_suspended(t);
-        if (for_capture && !st->suspended && is_mixed(co, t)) {
+        if (for_capture && is_mixed(co, t)) {
             st->one_snapshot = t->plan->one_snapshot;
             st->chunks = t->plan->chunks;
             st->n_chunks = t->plan->n_chunks;
@@ -246,8 +250,7 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
     struct gw_arena a;
     gw_arena_init(&a);
     Gw__ReadStream rs = GW__READ_STREAM__INIT;
-    rs.tables = stream_tables(co, &a, true);
-    rs.n_tables = co->tables_n;
+    rs.tables = stream_tables(co, &a, true, &rs.n_tables);
     rs.position = progress->position;
     rs.snapshot = co->progress->snapshot;
     rs.stream = s->id;
@@ -281,8 +284,7 @@ begin(struct co *co, struct worker *apply, struct worker *capture, struct worker
     struct gw_arena a;
     gw_arena_init(&a);
     Gw__ApplyStream as = GW__APPLY_STREAM__INIT;
-    as.tables = stream_tables(co, &a, false);
-    as.n_tables = co->tables_n;
+    as.tables = stream_tables(co, &a, false, &as.n_tables);
     as.stream = s->id;
     as.in_order = cascades_not_logged(co);
     Gw__Command cmd = GW__COMMAND__INIT;
