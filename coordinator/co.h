@@ -251,6 +251,7 @@ struct co {
     Gw__Progress *progress; // of the stream, as durable on the target; NULL before it was opened
     char *stream_handle;    // of the snapshot that the stream begins behind, until a reader has joined it
     bool met;               // keys and constraints may be made
+    bool resync;            // the stream has caught up: sequences once more, then the end
     struct stream stream;
 
     Gw__Catalog *findings;
@@ -295,6 +296,7 @@ bool co_recoverable(struct co *co, const struct gw_err *err);
 void co_tables_from_catalogs(struct co *co);
 void co_tables_from_state(struct co *co, const Gw__TargetState *state);
 void co_tables_tick(struct co *co);
+void co_resync_sequences(struct co *co);
 bool co_tables_past(const struct co *co, enum table_state s); // every table is past s, or in error
 void co_table_set(struct co *co, struct table *t, enum table_state s);
 void co_table_error(struct co *co, struct table *t, const struct gw_err *err);

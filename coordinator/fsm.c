@@ -103,7 +103,8 @@ static const struct {
     {P_CONSTRAINTS, EV_CONSTRAINTS_DONE, P_SEQUENCES},
     {P_SEQUENCES, EV_SEQUENCES_DONE, P_COMPLETE},
     {P_SEQUENCES, EV_LOADED, P_STREAM},
-    {P_STREAM, EV_CAUGHT_UP, P_ENDED},
+    {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
+    {P_SEQUENCES, EV_CAUGHT_UP, P_ENDED},
     {P_COMPLETE, EV_COMPLETED, P_ENDED},
     {P_DROP, EV_DROPPED, P_ENDED},
     {P_STOPPING, EV_QUIET, P_ENDED},
@@ -241,7 +242,9 @@ conclude(struct co *co)
         errors += co->tables[i].state == T_ERROR;
     }
     co->exit_code = errors || co_rows_missing(co) ? 1 : 0;
-    if (co->streams && co->until != UNTIL_LOAD && errors < co->tables_n) {
+    if (co->resync) {
+        co_event(co, EV_CAUGHT_UP);
+    } else if (co->streams && co->until != UNTIL_LOAD && errors < co->tables_n) {
         co_event(co, EV_LOADED);
     } else if (errors || co->streams) { // not complete: the same command goes on
         co_event(co, EV_STOP);
@@ -278,6 +281,7 @@ tick_stream(struct co *co)
     bool caught_up = co->until == UNTIL_CAUGHT_UP;
     co_tables_tick(co); // suspensions are recorded
     if (co_running(co) && co_stream_tick(co, caught_up) && caught_up) {
+        co_resync_sequences(co); // no log tells how far they have been drawn from
         co_event(co, EV_CAUGHT_UP);
     }
 }
@@ -285,7 +289,9 @@ tick_stream(struct co *co)
 static void
 tick_load(struct co *co)
 {
-    co_snapshots_tick(co);
+    if (!co->resync) {
+        co_snapshots_tick(co);
+    }
     co_tables_tick(co);
     if (!co_running(co)) {
         return;

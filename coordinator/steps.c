@@ -23,6 +23,10 @@ steps_listed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     t->steps = gw_pb_dup(&co->arena, reply->steps);
     t->steps_rt = gw_arena_calloc(&co->arena, t->steps->n_steps + 1, sizeof *t->steps_rt);
     for (size_t i = 0; i < t->steps->n_steps; i++) {
+        if (co->resync) { // everything else is there, whatever was done in this run
+            t->steps_rt[i].done = t->steps->steps[i]->phase != GW__STEP_PHASE__STEP_SEQUENCES;
+            continue;
+        }
         for (size_t k = 0; k < t->plan->n_steps_done; k++) {
             t->steps_rt[i].done = t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
         }

@@ -551,6 +551,19 @@ send_sequences(struct co *co, struct table *t)
     return true;
 }
 
+void
+co_resync_sequences(struct co *co)
+{
+    co->resync = true;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        struct table *t = &co->tables[i];
+        if (t->state == T_DONE && has_sequences(t->plan->source)) {
+            t->steps = NULL;
+            co_table_set(co, t, T_SEQUENCES_READ);
+        }
+    }
+}
+
 // ---- the tick ----------------------------------------------------------------------------------
 
 static bool (*const send_for[T_STATES])(struct co *co, struct table *t) = {
