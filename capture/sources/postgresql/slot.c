@@ -159,13 +159,21 @@ pgs_side_query(struct pgs *s, PGresult **ret, struct gw_err *err, const char *fm
 
 // ---- the slot's holder -------------------------------------------------------------------------
 
+static int
+slot_wait_s(const struct pgs *s)
+{
+    const char *text = pgs_stream_setting(s->ep, "slot-timeout-s");
+    long n = text ? strtol(text, NULL, 10) : 0;
+    return n >= 1 && n <= 86400 ? (int)n : SLOT_WAIT_S;
+}
+
 // A process that was killed leaves a server process that may hold the slot for a while: while it waits for transactions
 // to end, it does not look whether anybody is still there.
 int
 pgs_slot_free(struct pgs *s, struct gw_err *err)
 {
     struct pgs_stream *st = s->stream;
-    int64_t end = gw_now_us() + HOLDER_WAIT_S * GW_S;
+    int64_t end = gw_now_us() + (slot_wait_s(s) < HOLDER_WAIT_S ? slot_wait_s(s) : HOLDER_WAIT_S) * GW_S;
     for (;;) {
         PGS_RES r = NULL;
         int rc = pgs_side_query(s, &r, err,
@@ -371,14 +379,6 @@ wait_answer(PGconn *c, int64_t deadline_us, struct gw_err *err)
         }
     }
     return GW_OK;
-}
-
-static int
-slot_wait_s(const struct pgs *s)
-{
-    const char *text = pgs_stream_setting(s->ep, "slot-timeout-s");
-    long n = text ? strtol(text, NULL, 10) : 0;
-    return n >= 1 && n <= 86400 ? (int)n : SLOT_WAIT_S;
 }
 
 static int
