@@ -163,6 +163,11 @@ class PostgreSQL(Server):
             "max_connections": 200,
             "shared_buffers": "128MB",
             "max_wal_size": "2GB",
+            # Streams of changes.
+            "wal_level": "logical",
+            "max_replication_slots": 40,
+            "max_wal_senders": 40,
+            "max_prepared_transactions": 10,
             "log_min_messages": "warning",
             "log_statement": "none",
             # Sessions of tests have settings of their own; the product's must not depend on these.

@@ -28,8 +28,8 @@ pgs_from(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
 
 // ---- the statement -----------------------------------------------------------------------------
 
-static const char *
-source_name(const Gw__Table *t, size_t i)
+const char *
+pgs_source_name(const Gw__Table *t, size_t i)
 {
     return t->n_source_columns == t->n_columns ? t->source_columns[i] : t->columns[i]->name;
 }
@@ -45,7 +45,7 @@ put_columns(struct gw_buf *sql, const Gw__Table *t)
         }
         gw_buf_puts(sql, first ? "" : ", ");
         first = false;
-        gw_pg_ident(sql, source_name(t, i));
+        gw_pg_ident(sql, pgs_source_name(t, i));
         if (strcmp(c->type->native, "money") == 0) {
             gw_buf_puts(sql, "::pg_catalog.numeric"); // its text depends on the server's locale
         }
