@@ -102,7 +102,8 @@ values_of(struct conform *c, const char *text, size_t columns, size_t *ret_rows)
     at = 0;
     for (size_t row = 0; row < rows; row++) {
         size_t n = gw_copy_row_len(text + at, len - at);
-        assert_int_equal(gw_copy_split(text + at, n, fields, columns), columns);
+        size_t fields_n = columns ? gw_copy_split(text + at, n, fields, columns) : 0;
+        assert_int_equal(fields_n, columns);
         for (size_t i = 0; i < columns; i++) {
             gw_buf_reset(&plain);
             struct gw_value *v = &out[row * columns + i];

@@ -48,10 +48,12 @@ pgt_stream_free(struct pgt_stream *s)
 }
 
 #define STREAM_WORK "godwit stream "
-// Prepared statements keep their first plan as long as nothing about the table changes. One that was made while the table
-// was small would read all of it, set after set, when it has grown: so the key's index is taken from the start.
+// A set is planned once, not at each execution: of one row the planning takes longer than the rest. The plan stays as long
+// as nothing about the table changes, so one that was made while the table was small must not read all of it, set after set,
+// when it has grown: the key's index is taken from the start.
 #define LOCAL                                                                                                          \
     "SELECT pg_catalog.set_config('application_name', '" STREAM_WORK "' || $1, true),"                                 \
+    " pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),"                                           \
     " pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true)"
 
 // One row, or an error that undoes all: COMMIT can then travel with it.
