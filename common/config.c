@@ -57,6 +57,15 @@ new_task(struct gw_arena *a)
     e->recoverable_count = -1;
     e->recoverable_interval_s = 5;
     e->fail_on_no_tables = true;
+    e->apply_delete = GW__ERROR_POLICY__IGNORE_RECORD;
+    e->apply_insert = GW__ERROR_POLICY__LOG_ERROR;
+    e->apply_update = GW__ERROR_POLICY__LOG_ERROR;
+    e->apply_escalation = GW__ERROR_POLICY__LOG_ERROR;
+    Gw__StreamSettings *s = t->stream = gw_pb_new(a, Gw__StreamSettings, gw__stream_settings__init);
+    s->commit_us = 1000000;
+    s->batch_min_us = 1000000;
+    s->batch_max_us = 30000000;
+    s->memory_bytes = UINT64_C(64) << 20;
     t->chunk_bytes = 32 << 20;
     t->window_bytes = 4 << 20;
     t->batch_bytes = 256 << 10;

@@ -21,3 +21,16 @@ gw_task_loads(const Gw__Task *task)
 {
     return strcmp(task->migration_type, "cdc") != 0;
 }
+
+bool
+gw_is_duplicate(const char *code)
+{
+    // PostgreSQL's SQLSTATE, the numbers of MySQL and MariaDB, common/db/lite's name for it.
+    static const char *const codes[] = {"23505", "1022", "1062", "1169", "1586", "1859", "UNIQUE"};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        if (strcmp(code, codes[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
