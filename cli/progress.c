@@ -29,6 +29,24 @@ gw_progress_group(const Gw__TableStatus *t)
     return GW_LOADING;
 }
 
+bool
+gw_progress_carries(const Gw__Status *s)
+{
+    return s && s->stream && (strcmp(s->phase, "replicating") == 0 || strcmp(s->phase, "meeting") == 0);
+}
+
+bool
+gw_progress_streams(const Gw__Status *s)
+{
+    for (size_t i = 0; i < s->n_tables; i++) {
+        enum gw_table_group g = gw_progress_group(s->tables[i]);
+        if (g == GW_QUEUED || g == GW_LOADING) {
+            return false;
+        }
+    }
+    return s->stream && s->n_tables;
+}
+
 uint64_t
 gw_progress_rows_expected(const Gw__TableStatus *t)
 {

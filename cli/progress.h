@@ -15,6 +15,11 @@ enum gw_table_group { GW_QUEUED, GW_LOADING, GW_COMPLETED, GW_FAILED, GW_GROUPS 
 // From the state as DMS words it. A word that is not known counts as loading: it is neither end.
 enum gw_table_group gw_progress_group(const Gw__TableStatus *t);
 
+// Changes are being carried right now, or would be if it had not been stopped. status may be NULL.
+bool gw_progress_carries(const Gw__Status *s);
+// The load has nothing more to do: what is told is the stream. Not without one.
+bool gw_progress_streams(const Gw__Status *s);
+
 struct gw_totals {
     uint64_t rows, bytes; // with what is in flight
     uint64_t rows_durable, bytes_durable;

@@ -160,6 +160,7 @@ put_status(json_t *j, const struct gw_report *r)
     const Gw__Status *s = r->status;
     put(j, "phase", text(s->phase));
     put(j, "ended", json_boolean(r->ended));
+    put(j, "StopReason", *s->stop_reason ? text(s->stop_reason) : json_null());
     put(j, "already_complete", json_boolean(s->already_complete));
     put(j, "started", moment(s->started_us));
     put(j, "ended_at", moment(s->ended_us));

@@ -329,6 +329,27 @@ def test_unknown_table(world, pair):
     assert target.tables() == [] and not control.has_control(target)
 
 
+@pytest.mark.parametrize("kind, until, word", [
+    ("full-load", "caught-up", "full-load-and-cdc"),
+    ("full-load", "never", "load or caught-up"),
+    ("cdc", "load", "--until caught-up"),
+])
+def test_an_end_that_the_task_does_not_have(world, kind, until, word):
+    source, target = simple(world, ("sqlite", "sqlite"))
+    task = world.task(source, target)
+    task.body["migration-type"] = kind
+    r = world.run(task, "--until", until, json_report=False).expect(USAGE)
+    assert word in r.stderr
+    assert target.tables() == []
+
+
+def test_until_load_ends_a_full_load_where_it_ends_anyway(world):
+    source, target = simple(world, ("sqlite", "sqlite"))
+    r = world.run(world.task(source, target), "--until", "load").expect(DONE)
+    assert r.json["StopReason"] == "FULL_LOAD_ONLY_FINISHED"
+    assert_equal(source, target)
+
+
 @pytest.mark.parametrize("change, word", [
     (lambda b: b.update({"tsak": "x"}), "task"),
     (lambda b: b["task-settings"].update({"FullLoadSetings": {}}), "FullLoadSettings"),
