@@ -11,6 +11,7 @@
 
 #include "control.pb-c.h"
 
+// "Completed" is a table that has its rows and keys, whether or not changes are carried to it.
 enum gw_table_group { GW_QUEUED, GW_LOADING, GW_COMPLETED, GW_FAILED, GW_GROUPS };
 // From the state as DMS words it. A word that is not known counts as loading: it is neither end.
 enum gw_table_group gw_progress_group(const Gw__TableStatus *t);
@@ -35,12 +36,12 @@ void gw_progress_totals(const Gw__Status *s, struct gw_totals *ret);
 double gw_progress_fraction(const Gw__TableStatus *t);        // negative = unknown
 uint64_t gw_progress_rows_expected(const Gw__TableStatus *t); // 0 = unknown
 
+enum gw_figure { GW_ROWS, GW_BYTES, GW_WEIGHT, GW_CAPTURED, GW_APPLIED, GW_FIGURES };
 struct gw_rate {
     uint32_t id;
-    bool primed;
+    bool primed, streams; // streams: the changes, too, have been seen once
     int64_t at_us;
-    double rows, bytes, weight; // last seen
-    double rows_s, bytes_s, weight_s;
+    double last[GW_FIGURES], per_s[GW_FIGURES];
 };
 struct gw_progress {
     struct gw_rate *tables;

@@ -430,6 +430,13 @@ co_stream_progress(struct co *co, struct worker *w, const Gw__StreamProgress *p)
     }
 }
 
+// The two clocks are of different hosts.
+static int64_t
+since(int64_t then_us, int64_t now_us)
+{
+    return now_us > then_us ? now_us - then_us : 0;
+}
+
 Gw__StreamStatus *
 co_stream_status(const struct co *co, struct gw_arena *a)
 {
@@ -442,8 +449,8 @@ co_stream_status(const struct co *co, struct gw_arena *a)
     st->position = co->progress->position;
     // After an end these are what they were then; while it is interrupted, the source moves on.
     st->caught_up = s->caught_up;
-    st->latency_source_us = s->caught_up ? 0 : s->captured_us ? now - s->captured_us : -1;
-    st->latency_target_us = s->oldest_us ? now - s->oldest_us : 0;
+    st->latency_source_us = s->caught_up ? 0 : s->captured_us ? since(s->captured_us, now) : -1;
+    st->latency_target_us = s->oldest_us ? since(s->oldest_us, now) : 0;
     st->log_kept_bytes = s->log_kept_bytes;
     const Gw__StreamCounts *counts = s->counts ? s->counts : co->progress->counts;
     uint64_t settled = settled_changes(counts);
