@@ -9,8 +9,10 @@
 
 static const char help[] =
     "usage: godwit drop TASK.json [options]\n\n"
-    "Removes what the task left beside the data: its control rows on the target and its state folder. The\n"
-    "tables that were loaded stay. A run after that begins anew.\n\n"
+    "Removes what the task left beside the data: its control rows on the target and its state folder, and with\n"
+    "ongoing replication first what it made on the source (PostgreSQL: the replication slot, for which the\n"
+    "source keeps its log, and the publication). The tables that were loaded stay. A run after that begins\n"
+    "anew. The task file must still name the migration-type that the task ran with.\n\n"
     "  --state DIR     where the state lives (default: ./godwit-state/<task>)\n"
     "  --yes           do not ask\n"
     "  --json          print a report as JSON on stdout\n"
@@ -19,7 +21,7 @@ static const char help[] =
     "examples:\n"
     "  godwit drop shop.json\n"
     "  godwit drop shop.json --yes --quiet\n\n"
-    "exit codes: 0 dropped, 2 bad usage or configuration, 3 the target cannot be reached, 4 not confirmed, or\n"
+    "exit codes: 0 dropped, 2 bad usage or configuration, 3 an end cannot be reached, 4 not confirmed, or\n"
     "            stopped by a signal\n";
 
 static bool
@@ -35,6 +37,11 @@ confirmed(const struct gw_setup *u)
     gw_text_wrap(&out, u->task->name, SIZE_MAX, 0, style.utf8);
     gw_buf_puts(&out, "\" on ");
     gw_text_wrap(&out, u->task->target->url, SIZE_MAX, 0, style.utf8);
+    const char *left = gw_report_left_on_source(u->task);
+    if (left) {
+        gw_buf_printf(&out, ",\n%s that it has on ", left);
+        gw_text_wrap(&out, u->task->source->url, SIZE_MAX, 0, style.utf8);
+    }
     gw_buf_puts(&out, "\nand the state folder ");
     gw_text_wrap(&out, u->statedir.shown, SIZE_MAX, 0, style.utf8);
     gw_buf_puts(&out, ". Loaded tables stay. Go on? [y/N] ");
@@ -75,7 +82,9 @@ drop(struct gw_setup *u)
         code = gw_report_print_json(gw_report_json(&report)) || code ? code : GW_EXIT_TABLE_ERROR;
     } else if (u->options->loudness != GW_QUIET && code == GW_EXIT_DONE) {
         gw_text_wrap(&out, u->task->name, SIZE_MAX, 0, report.style.utf8);
-        gw_buf_puts(&out, ": dropped; the tables that were loaded stay\n");
+        const char *left = gw_report_left_on_source(u->task);
+        gw_buf_printf(&out, ": dropped%s%s%s; the tables that were loaded stay\n", left ? ", and with it " : "",
+                      left ? left : "", left ? " on the source" : "");
     }
     code = gw_setup_print(&out, code);
     if (result.err.cls != GW_OK) {
@@ -111,7 +120,7 @@ command_drop(const struct gw_options *o)
 
 const struct gw_command gw_command_drop = {
     .name = "drop",
-    .summary = "remove what the task left behind: control rows and state; loaded tables stay",
+    .summary = "remove what the task left behind: control rows, slot, state; loaded tables stay",
     .help = help,
     .options = GW_OPT_STATE | GW_OPT_YES | GW_OPT_JSON | GW_OPT_LOUDNESS,
     .run = command_drop,
