@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/setup.h"
 #include "cli/term.h"
+#include "common/policy.h"
 
 static const char help[] =
     "usage: godwit drop TASK.json [options]\n\n"
@@ -49,6 +50,24 @@ confirmed(const struct gw_setup *u)
     gw_buf_fini(&out);
     char answer[16] = "";
     return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+// What a stream has on its source is removed by a task that has one. Changed to a load alone, the task would leave a slot
+// behind, for which the source keeps its log until its disk is full.
+static int
+check_stream(struct gw_setup *u, struct gw_err *err)
+{
+    const Gw__Status *last = NULL;
+    int64_t at_us;
+    struct gw_err ignored = {0}; // no status is no obstacle
+    if (gw_task_streams(u->task) || !gw_statedir_exists(&u->statedir) ||
+        gw_statedir_read_status(&u->statedir, &u->arena, &last, &at_us, &ignored) != GW_OK || !last->stream) {
+        return GW_OK;
+    }
+    gw_err_set(err, GW_CONFIG, NULL, "task \"%s\" ran with ongoing replication, and its file now says \"%s\"",
+               u->task->name, u->task->migration_type);
+    gw_err_hint(err, "put \"migration-type\" back: only then is removed what it has on the source");
+    return GW_CONFIG;
 }
 
 // The state goes only once the target is clean: it is what tells one task of a name from another.
@@ -103,7 +122,7 @@ command_drop(const struct gw_options *o)
     struct gw_setup *u = &setup;
     struct gw_err err = {0};
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK) {
+    if (gw_setup_open(u, o, &err) != GW_OK || check_stream(u, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);
     } else if (!confirmed(u)) {
         fprintf(stderr, "godwit: nothing was dropped\n");

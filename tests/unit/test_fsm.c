@@ -314,6 +314,30 @@ a_stream_is_told_of(void **state)
     put_away(co);
 }
 
+// A slot that nobody removes keeps the source's log until its disk is full.
+static void
+what_a_stream_has_on_the_source_is_not_forgotten(void **state)
+{
+    (void)state;
+    for (int streams = 0; streams < 2; streams++) {
+        struct co *co = in_phase(P_STATE);
+        co->fresh = true;
+        co->streams = streams;
+        Gw__Progress progress = GW__PROGRESS__INIT;
+        Gw__TargetState known = GW__TARGET_STATE__INIT;
+        known.exists = true;
+        known.progress = &progress;
+        Gw__Reply reply = GW__REPLY__INIT;
+        reply.body_case = GW__REPLY__BODY_STATE;
+        reply.state = &known;
+        struct gw_err none = {0};
+        state_loaded(co, NULL, NULL, &reply, &none);
+        assert_int_equal(co->phase, streams ? P_CLEAR : P_STOPPING);
+        assert_int_equal(co->exit_code, streams ? 0 : 2);
+        put_away(co);
+    }
+}
+
 static int
 setup(void **state)
 {
@@ -347,6 +371,7 @@ main(void)
         cmocka_unit_test(the_first_failure_stands),
         cmocka_unit_test(an_end_is_worded_as_dms_words_it),
         cmocka_unit_test(a_stream_is_told_of),
+        cmocka_unit_test(what_a_stream_has_on_the_source_is_not_forgotten),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
