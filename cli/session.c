@@ -68,21 +68,20 @@ add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
     }
     snprintf(log, sizeof log, "%s/logs/coordinator.log", s->spec->state);
     const char *argv[GW_CHILD_ARGS_MAX + 1] = {
-        exe,
-        "--task",
-        s->spec->task_path,
-        "--state",
-        s->spec->state,
-        "--listen",
-        endpoint,
-        "--mode",
-        s->spec->mode,
-        "--hold",
-        "--log",
-        log,
-        s->spec->fresh ? "--fresh" : NULL,
-        NULL,
+        exe,      "--task", s->spec->task_path, "--state", s->spec->state, "--listen",
+        endpoint, "--mode", s->spec->mode,      "--hold",  "--log",        log,
     };
+    size_t n = 0;
+    while (argv[n]) {
+        n++;
+    }
+    if (s->spec->fresh) {
+        argv[n++] = "--fresh";
+    }
+    if (s->spec->until) {
+        argv[n++] = "--until";
+        argv[n++] = s->spec->until;
+    }
     s->coordinator = gw_supervisor_add(&s->children, "coordinator", argv);
     return GW_OK;
 }
@@ -280,7 +279,10 @@ on_stop_signal(struct session *s)
     }
     gw_child_signal(s->coordinator, SIGTERM);
     size_t n = chunks_in_flight(s->client.status);
-    if (n) {
+    if (gw_progress_carries(s->client.status)) {
+        snprintf(s->notice, sizeof s->notice,
+                 "stopping: ending the stream where a transaction ends; press again to stop at once");
+    } else if (n) {
         snprintf(s->notice, sizeof s->notice, "stopping: finishing %zu chunk%s in flight; press again to stop at once",
                  n, n == 1 ? "" : "s");
     } else {

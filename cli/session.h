@@ -21,6 +21,7 @@ struct gw_session_spec {
     const struct gw_statedir *publish; // where the control endpoint is written; NULL = nowhere
     const char *runtime;               // folder for the sockets
     unsigned workers;                  // of each stage
+    const char *until;                 // GW_UNTIL_…; NULL = nothing ends it early
     bool fresh;
     bool progress; // show it
     enum gw_loudness loudness;

@@ -89,6 +89,7 @@ gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const c
                                    .publish = publish ? &u->statedir : NULL,
                                    .runtime = u->runtime,
                                    .workers = workers,
+                                   .until = u->options->until,
                                    .fresh = u->options->fresh,
                                    .progress = true,
                                    .loudness = u->options->loudness};

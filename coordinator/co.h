@@ -201,7 +201,8 @@ struct stream {
     struct gw_arena arena;    // of the counts
     Gw__StreamCounts *counts; // durable
     int64_t captured_us, oldest_us;
-    uint64_t captured, log_kept_bytes;
+    uint64_t captured, captured_before; // by this job; what was durable when it began
+    uint64_t log_kept_bytes;
     bool caught_up;
 };
 

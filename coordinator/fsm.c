@@ -271,6 +271,7 @@ tick_meet(struct co *co)
 {
     if (co_stream_tick(co, true)) {
         co->met = true;
+        co->stream.caught_up = false; // the source moves on, and nobody looks
         co_event(co, EV_MET);
     }
 }

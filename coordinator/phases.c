@@ -111,7 +111,12 @@ state_loaded(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
         return;
     }
     bool exists = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists;
-    if (exists && co->fresh) {
+    if (exists && co->fresh && reply->state->progress && !co->streams) {
+        fail_text(
+            co, 2,
+            "the task began with ongoing replication, and left something on the source that only such a task removes",
+            "put \"migration-type\" back, and use `godwit drop` before it is changed");
+    } else if (exists && co->fresh) {
         co_event(co, EV_FRESH);
     } else if (exists) {
         resume(co, reply->state);

@@ -99,8 +99,10 @@ settle(struct co *co)
     if (!s->failed) {
         s->ended = true;
         s->failures = 0;
+        s->oldest_us = 0; // all that was sent is durable
         return;
     }
+    s->caught_up = false;
     struct gw_err *e = &s->err;
     if (!co_running(co)) {
         return;
@@ -232,6 +234,20 @@ co_stream_end(struct co *co)
 
 // ---- the start of a run --------------------------------------------------------------------------
 
+// Changes that are durable, or were recorded as refused. What was captured is told by tallies, which may come later.
+static uint64_t
+settled_changes(const Gw__StreamCounts *counts)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; counts && i < counts->n_tables; i++) {
+        const Gw__Counts *c = counts->tables[i];
+        uint64_t captured = c->inserts + c->updates + c->deletes + c->truncates;
+        uint64_t applied = c->applied_inserts + c->applied_updates + c->applied_deletes + c->applied_truncates;
+        n += captured > applied + c->errors ? captured : applied + c->errors;
+    }
+    return n;
+}
+
 void
 co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress *progress)
 {
@@ -240,6 +256,7 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
         return;
     }
     s->epoch = epoch;
+    s->captured_before = settled_changes(progress->counts);
     if (!s->capture->alive || s->capture->job || !s->transform->alive ||
         strcmp(s->transform->uuid, s->transform_uuid) != 0) {
         struct gw_err e = {0};
@@ -363,7 +380,9 @@ suspended(struct co *co, const Gw__Suspended *sus)
             t->plan->state = GW__TABLE_STATE__STATE_ERROR;
             gw_log(GW_LOG_ERROR, "table suspended table=\"%s.%s\": %s", co_schema(t), co_name(t), t->reason);
             co_table_set(co, t, T_ERROR); // durable already
-            co->exit_code = 1;
+            if (co_running(co)) {         // else the first reason stands
+                co->exit_code = 1;
+            }
         }
     }
 }
@@ -413,6 +432,13 @@ co_stream_progress(struct co *co, struct worker *w, const Gw__StreamProgress *p)
     }
 }
 
+// The two clocks are of different hosts.
+static int64_t
+since(int64_t then_us, int64_t now_us)
+{
+    return now_us > then_us ? now_us - then_us : 0;
+}
+
 Gw__StreamStatus *
 co_stream_status(const struct co *co, struct gw_arena *a)
 {
@@ -421,14 +447,17 @@ co_stream_status(const struct co *co, struct gw_arena *a)
         return NULL;
     }
     Gw__StreamStatus *st = gw_pb_new(a, Gw__StreamStatus, gw__stream_status__init);
-    int64_t now = gw_wall_us();
+    int64_t now = co->ended_us ? co->ended_us : gw_wall_us();
     st->position = co->progress->position;
-    st->caught_up = s->id && s->caught_up;
-    st->latency_source_us = !s->id || !s->captured_us ? -1 : s->caught_up ? 0 : now - s->captured_us;
-    st->latency_target_us = s->oldest_us ? now - s->oldest_us : 0;
+    // After an end these are what they were then; while it is interrupted, the source moves on.
+    st->caught_up = s->caught_up;
+    st->latency_source_us = s->caught_up ? 0 : s->captured_us ? since(s->captured_us, now) : -1;
+    st->latency_target_us = s->oldest_us ? since(s->oldest_us, now) : 0;
     st->log_kept_bytes = s->log_kept_bytes;
-    st->captured = s->captured;
     const Gw__StreamCounts *counts = s->counts ? s->counts : co->progress->counts;
+    uint64_t settled = settled_changes(counts);
+    st->captured = s->captured_before + s->captured;
+    st->captured = st->captured > settled ? st->captured : settled; // before a job has begun
     st->transactions = counts ? counts->transactions : 0;
     for (size_t i = 0; counts && i < counts->n_tables; i++) {
         const Gw__Counts *c = counts->tables[i];
