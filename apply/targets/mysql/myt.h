@@ -17,7 +17,7 @@
 //   refuse.c     refused rows
 //   objects.c    indexes, keys, checks: their names and statements
 //   plan.c       the finish steps of a table
-//   finish.c     making one
+//   finish.c     making one;  indexes.c  what a table has of them already
 //   preflight.c, server.c, existing.c, columns.c  findings
 //
 // DDL commits implicitly here. So nothing that must be one transaction may hold DDL, and whoever empties or makes a table
@@ -279,5 +279,7 @@ int myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Cata
                            bool resuming, struct gw_err *err);
 // ---- columns.c
 int myt_preflight_columns(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
+// ---- indexes.c
+int myt_preflight_indexes(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
 
 #endif
