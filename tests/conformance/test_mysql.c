@@ -163,6 +163,7 @@ partitions_behind_the_snapshot(void **state)
     gw_buf_init(&rows, 1 << 20);
     int r = f.c->source->chunk_begin(f.self, t, p->chunks[0], &f.c->err);
     while (r == GW_OK) {
+        gw_buf_reset(&rows);
         r = f.c->source->chunk_next(f.self, &rows, 1, 1, &n, &f.c->err);
     }
     conform_either(f.c, r, GW_AGAIN, GW_RETRY);
