@@ -77,20 +77,11 @@ hash_view(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err 
     if (r != GW_OK) {
         return r;
     }
-    // What it selects, for who may see that. Not from information_schema: inside of a snapshot MySQL answers that from the
-    // snapshot, and reads the view as it is now.
-    MY_RES view = NULL;
-    struct gw_err refused = {0};
-    gw_buf_reset(&sql);
-    gw_buf_puts(&sql, "SHOW CREATE VIEW ");
-    gw_my_qname(&sql, t->source_schema, t->source_name);
-    r = gw_my_query(s->db, &view, sql.data, &refused);
-    if (r != GW_OK && r != GW_CONFIG) {
-        *err = refused;
+    uint64_t hash = 0;
+    r = my_hash_view_texts(s, t, &hash, err);
+    if (r != GW_OK) {
         return r;
     }
-    MYSQL_ROW selects = r == GW_OK ? mysql_fetch_row(view) : NULL;
-    uint64_t hash = selects ? XXH64(text(selects, 1), strlen(text(selects, 1)), 2) : 0;
     for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
         for (unsigned i = 0; i < 3; i++) {
             hash = XXH64(text(row, i), strlen(text(row, i)), hash + i);
