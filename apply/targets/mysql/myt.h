@@ -17,7 +17,7 @@
 //   refuse.c     refused rows
 //   objects.c    indexes, keys, checks: their names and statements
 //   plan.c       the finish steps of a table
-//   finish.c     making one
+//   finish.c     making one;  indexes.c  what a table has of them already
 //   preflight.c, server.c, existing.c, columns.c  findings
 //
 // DDL commits implicitly here. So nothing that must be one transaction may hold DDL, and whoever empties or makes a table
@@ -172,6 +172,8 @@ bool myt_word(const char *text, const char *word); // text begins with the word 
 
 // Appends the column's type, with character set and collation. Native where the table comes from an equal engine.
 void myt_type(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Column *c);
+// Whether that is the source's own type, as this server has it too.
+bool myt_type_native(const struct myt *t, const Gw__Table *table, const Gw__Column *c);
 // What the type map says about the column in words; NULL if there is nothing to say. *ret_severe: a warning.
 const char *myt_type_note(const struct myt *t, const Gw__Table *table, const Gw__Column *c, bool *ret_severe);
 enum myt_family { MYT_NUMBER, MYT_INTEGER, MYT_STRING, MYT_TEXT, MYT_BYTES, MYT_BLOB, MYT_TIME, MYT_BIT, MYT_OTHER };
@@ -186,6 +188,9 @@ const char *myt_default_collation(const struct myt *t); // of tables that come f
 
 // The collation as this server knows it: its own name, or the nearest one.
 const char *myt_collation(const struct myt *t, const char *name);
+const char *myt_charset(const struct myt *t, const char *name);
+// The collation that the options name; false if they name none.
+bool myt_options_collation(const char *options, char *ret, size_t size);
 // Appends an equal engine's table options with names of collations mapped and the storage engine InnoDB.
 void myt_put_options(struct gw_buf *sql, const struct myt *t, const char *options);
 bool myt_options_other_engine(const char *options, char *ret, size_t size);
@@ -279,5 +284,7 @@ int myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Cata
                            bool resuming, struct gw_err *err);
 // ---- columns.c
 int myt_preflight_columns(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
+// ---- indexes.c
+int myt_preflight_indexes(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
 
 #endif

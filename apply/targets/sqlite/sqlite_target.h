@@ -1,7 +1,7 @@
 // The SQLite target: one file of the engine's parts, in reading order:
 //   sqlite.c     open, close, transactions, the table of slots
 //   state.c      control tables: what is durable of the task;  set.c  moving a table's state
-//   preflight.c  what this target will do differently, said before it is done
+//   preflight.c, existing.c  what this target will do differently, said before it is done
 //   ddl.c        canonical kind -> declared type; CREATE TABLE;  prepare.c  a table made ready for rows
 //   load.c       a chunk's transaction;  values.c  one field bound to a parameter
 //   finish.c     indexes, the check of foreign keys, AUTOINCREMENT
@@ -79,6 +79,17 @@ int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
 
 int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
                    struct gw_err *err);
+
+struct lite_report {
+    struct lite_target *t;
+    struct gw_arena *a;
+    const Gw__Catalog *cat;
+    Gw__Catalog *out;
+};
+// `message` is the arena's.
+void lite_find(struct lite_report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message,
+               const char *action);
+int lite_preflight_existing(struct lite_report *r, const Gw__Table *t, bool resuming, struct gw_err *err);
 
 // The declared type of a column, whose affinity keeps the canonical value exact.
 void lite_declare(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
