@@ -138,9 +138,15 @@ keys_of_rows(struct myt_stream *s, const struct gw_change_set *set, struct gw_ch
 {
     const Gw__Table *t = set->table;
     size_t n = t->n_primary_key;
-    size_t *at = gw_arena_calloc(&s->arena, n + 1, sizeof *at);
-    uint32_t *key = gw_arena_calloc(&s->arena, n + 1, sizeof *key);
-    size_t found = 0;
+    gw_buf_reset(&s->upsert);
+    char *room =
+        gw_buf_room(&s->upsert, n * (set->n * sizeof(struct gw_value) + sizeof(size_t) + sizeof(uint32_t)) + 1);
+    if (!room) {
+        return gw_err_set(err, GW_BUG, "", "too many rows in a set");
+    }
+    struct gw_value *keys = (struct gw_value *)(void *)room;
+    size_t *at = (size_t *)(void *)(keys + set->n * n), found = 0;
+    uint32_t *key = (uint32_t *)(void *)(at + n);
     for (size_t k = 0; k < n; k++) {
         for (size_t i = 0; i < set->columns_n; i++) {
             if (strcmp(t->columns[set->columns[i]]->name, t->primary_key[k]) == 0) {
@@ -152,11 +158,6 @@ keys_of_rows(struct myt_stream *s, const struct gw_change_set *set, struct gw_ch
     }
     if (n == 0 || found != n) {
         return gw_err_set(err, GW_BUG, "", "rows that may be there already, and no primary key to find them by");
-    }
-    gw_buf_reset(&s->upsert);
-    struct gw_value *keys = (struct gw_value *)(void *)gw_buf_room(&s->upsert, set->n * n * sizeof *keys + 1);
-    if (!keys) {
-        return gw_err_set(err, GW_BUG, "", "too many rows in a set");
     }
     for (size_t row = 0; row < set->n; row++) {
         for (size_t k = 0; k < n; k++) {
