@@ -115,7 +115,7 @@ check_names(struct lite_report *r, const Gw__Table *t)
         lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("names that begin with sqlite_ are reserved"),
                   "rename the table");
     }
-    static const char *const control[] = {"tasks", "tables", "chunks", "steps", "exceptions"};
+    static const char *const control[] = {"tasks", "tables", "chunks", "steps", "progress", "exceptions"};
     size_t n = strlen(r->t->prefix);
     for (size_t i = 0; i < sizeof control / sizeof *control; i++) {
         if (strncasecmp(t->name, r->t->prefix, n) == 0 && strcasecmp(t->name + n, control[i]) == 0) {
