@@ -66,6 +66,13 @@ pgs_position_cmp(const char *a, const char *b, int *ret, struct gw_err *err)
     return r;
 }
 
+uint64_t
+pgs_xid_whole(uint64_t newest, uint32_t xid)
+{
+    int32_t difference = (int32_t)(xid - (uint32_t)newest);
+    return newest + (uint64_t)(int64_t)difference;
+}
+
 // ---- snapshots ---------------------------------------------------------------------------------
 
 struct snapshot {

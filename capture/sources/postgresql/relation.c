@@ -146,10 +146,9 @@ pgs_suspend(struct pgs_stream *st, size_t table, const char *fmt, ...)
     }
     va_list ap;
     va_start(ap, fmt);
-    if (vasprintf(&x->reason, fmt, ap) < 0) {
-        gw_assert(!"memory");
-    }
+    int n = vasprintf(&x->reason, fmt, ap);
     va_end(ap);
+    gw_assert(n >= 0);
     x->suspend = true;
 }
 
@@ -324,6 +323,14 @@ match_columns(struct pgs *s, struct pgs_relation *rel, const struct pgo_message 
         rc = k < 0 ? check_unknown(s, (size_t)rel->table, &c, err)
                    : check_known(s, (size_t)rel->table, (size_t)k, &c, err);
         if (k >= 0) {
+            // Both are in the order of the columns' numbers. Another order means other columns: names were exchanged, or a
+            // column was dropped and made anew, and what is on the target is what the old ones held.
+            if (k < guess) {
+                pgs_suspend(s->stream, (size_t)rel->table,
+                            "its columns changed places at \"%s\": names were exchanged on the source, or a column was "
+                            "dropped and made anew",
+                            c.name);
+            }
             seen[k] = true;
             guess = (uint16_t)(k + 1);
         }

@@ -186,10 +186,11 @@ pgs_slot_free(struct pgs *s, struct gw_err *err)
         if (rc != GW_OK || PQntuples(r) == 0) {
             return rc;
         }
-        if (strcmp(pgs_text(r, 0, 1), st->owner) == 0) {
-            PGS_RES ended = NULL;
-            rc = pgs_side_query(s, &ended, err, "SELECT pg_catalog.pg_terminate_backend(%s)", pgs_text(r, 0, 0));
-        }
+        PGS_RES ended = NULL;
+        rc = pgs_side_query(s, &ended, err,
+                            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity"
+                            " WHERE pid = %s AND application_name = '%s'",
+                            pgs_text(r, 0, 0), st->owner);
         if (rc != GW_OK) {
             return gw_err_wrap(err, "end process %s, which holds slot \"%s\"", pgs_text(r, 0, 0), st->slot);
         }

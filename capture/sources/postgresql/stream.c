@@ -44,17 +44,6 @@ learn_xid(struct pgs *s, struct gw_err *err)
     return rc;
 }
 
-// The stream has the lower 32 bits. The server keeps all transactions that are still of interest to a slot within 2^31 of the
-// newest one, and the newest one is known to within far less than that.
-static uint64_t
-whole_xid(struct pgs_stream *st, uint32_t xid)
-{
-    int32_t difference = (int32_t)(xid - (uint32_t)st->xid_last);
-    uint64_t whole = st->xid_last + (uint64_t)(int64_t)difference;
-    st->xid_last = later(st->xid_last, whole);
-    return whole;
-}
-
 // ---- begin -------------------------------------------------------------------------------------
 
 static void
@@ -314,7 +303,9 @@ begin_read(struct pgs_stream *st, struct gw_err *err)
     st->in_tx = true;
     st->told = false;
     st->commit_us = st->m.time_us;
-    snprintf(st->transaction, sizeof st->transaction, "%" PRIu64, whole_xid(st, st->m.xid));
+    uint64_t xid = pgs_xid_whole(st->xid_last, st->m.xid);
+    st->xid_last = later(st->xid_last, xid);
+    snprintf(st->transaction, sizeof st->transaction, "%" PRIu64, xid);
     return GW_AGAIN;
 }
 

@@ -26,6 +26,9 @@ struct pgs_text_lsn {
 };
 int pgs_lsn_read(const char *text, uint64_t *ret, struct gw_err *err); // CONFIG if it is none
 void pgs_lsn_text(uint64_t lsn, struct pgs_text_lsn *ret);
+// The stream has the lower 32 bits of a transaction's id. `newest`: the newest id that is known, of 64 bits. The server keeps
+// all transactions that a slot may still ask for within 2^31 of the newest one, and `newest` is asked for often enough.
+uint64_t pgs_xid_whole(uint64_t newest, uint32_t xid);
 
 // ---- relation.c
 
