@@ -225,13 +225,13 @@ commit(struct gw_applier *a, int64_t now_us, struct gw_err *err)
 {
     gw_assert(!a->in_transaction);
     int r = flush(a, err);
-    if (r == GW_OK && GW_FAULT("apply.stream.before_commit")) {
-        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.before_commit");
+    if (r == GW_OK && GW_FAULT("apply.stream.group")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.group");
     }
     gather_counts(a);
     r = r == GW_OK ? a->ops->stream_commit(a->self, a->position.data, &a->counts, err) : r;
-    if (r == GW_OK && GW_FAULT("apply.stream.after_commit")) {
-        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.after_commit");
+    if (r == GW_OK && GW_FAULT("apply.stream.committed")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.committed");
     }
     if (r != GW_OK) {
         return r;

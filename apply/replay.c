@@ -141,25 +141,29 @@ settle(struct gw_applier *a, struct gw_applier_table *t, uint8_t kind, const str
        const struct gw_value *after, uint32_t transaction, Gw__ErrorPolicy policy, struct gw_err *why,
        struct gw_err *err)
 {
-    char reason[sizeof why->message + 64];
+    char reason[128];
     say(t, kind, why);
-    switch (policy) {
-    case GW__ERROR_POLICY__STOP_TASK:
+    if (policy == GW__ERROR_POLICY__STOP_TASK) {
         gw_err_set(err, GW_CONFIG, why->code, "%s table \"%s\": %s", verb(kind), t->table->name, why->message);
         gw_err_detail(err, "%s", why->detail);
         gw_err_hint(err, "the error policy is to stop: mend the row on the target, or change ErrorBehavior");
         return GW_CONFIG;
-    case GW__ERROR_POLICY__SUSPEND_TABLE:
-        snprintf(reason, sizeof reason, "a change could not be applied: %s", why->message);
-        return gw_suspend(a, t, reason, err);
-    case GW__ERROR_POLICY__IGNORE_RECORD: t->counts.errors++; return GW_OK;
-    default: break;
     }
     t->counts.errors++;
+    if (policy == GW__ERROR_POLICY__IGNORE_RECORD) {
+        return GW_OK;
+    }
     row_text(a, t, before, after, why);
     struct gw_refused refused = {.row = a->text.data, .len = a->text.len, .why = why};
     int r = a->ops->stream_refuse(a->self, t->table, position_of(a, transaction), &refused, err);
-    return r == GW_OK ? r : gw_err_wrap(err, "record a refused change");
+    if (r != GW_OK) {
+        return gw_err_wrap(err, "record a refused change");
+    }
+    if (policy == GW__ERROR_POLICY__SUSPEND_TABLE) { // the reason is for logs, too: values are where the row is
+        snprintf(reason, sizeof reason, "a change could not be applied [%s]: see the exceptions table", why->code);
+        return gw_suspend(a, t, reason, err);
+    }
+    return GW_OK;
 }
 
 int

@@ -198,8 +198,8 @@ gw_apply_stream(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, st
     }
     Gw__Progress *progress = gw_pb_new(&a->arena, Gw__Progress, gw__progress__init);
     int r = a->ops->stream_claim(a->self, &a->arena, s.job->in_order, progress, err);
-    if (r == GW_OK && GW_FAULT("apply.stream.after_claim")) {
-        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.after_claim");
+    if (r == GW_OK && GW_FAULT("apply.stream.claimed")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.claimed");
     }
     if (r == GW_OK) {
         s.epoch = progress->epoch;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apply/targets/memory/memory_target.h"
 #include "common/copytext.h"
 #include "common/url.h"
 
@@ -428,30 +429,43 @@ read_file(const char *path, struct rows *out)
     free(text);
 }
 
-// While the task is there, what its state says is durable; afterwards, all files.
+// While the task is there, its rows as its log says, with what a stream made of them.
+static bool
+read_memory_rows(struct conform *c, const Gw__Table *t, struct rows *out)
+{
+    struct memory_target *m = conform_open_target(c, "00000000-0000-4000-8000-0000000000ff");
+    void *self = m;
+    conform_ok(c, memory_log_open(m, &c->err));
+    bool there = m->log.state && !m->log.dropped && memory_log_table(m, t->id);
+    if (there) {
+        conform_ok(c, memory_rows_load(m, &c->err));
+        const struct memory_rows *r = memory_rows_find(m, t->id);
+        struct gw_buf line;
+        gw_buf_init(&line, 64 << 20);
+        for (uint32_t i = 0; i < r->n; i++) {
+            if (r->rows[i].live) {
+                gw_buf_reset(&line);
+                memory_rows_text(r, i, &line);
+                rows_add(out, line.data, line.len);
+            }
+        }
+        gw_buf_fini(&line);
+    }
+    conform_close_target(c, &self);
+    return there;
+}
+
+// Afterwards, all files of the table.
 static void
 read_memory_files(struct conform *c, const Gw__Table *t, struct rows *out)
 {
     char folder[256], path[640];
     snprintf(folder, sizeof folder, "%s/m/%s.%s", c->dir, t->schema, t->name);
-    Gw__TargetState *state = gw_pb_new(&c->arena, Gw__TargetState, gw__target_state__init);
-    conform_ok(c, c->target->state_load(c->b, &c->arena, true, state, &c->err));
     DIR *d = opendir(folder);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
-        bool take = e->d_name[0] != '.' && strcmp(e->d_name, "columns") != 0 && !strstr(e->d_name, ".refused");
-        bool durable = !state->exists;
-        for (size_t i = 0; i < state->n_tables; i++) {
-            for (size_t k = 0; k < state->tables[i]->n_chunks; k++) {
-                const Gw__Chunk *ch = state->tables[i]->chunks[k];
-                char name[128];
-                snprintf(name, sizeof name, "%s.%u.%u.%llu", state->task_uuid, ch->generation, ch->no,
-                         (unsigned long long)ch->epoch);
-                durable = durable || (ch->done && strcmp(name, e->d_name) == 0);
-            }
-        }
         snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (take && durable) {
+        if (e->d_name[0] != '.' && strcmp(e->d_name, "columns") != 0 && !strstr(e->d_name, ".refused")) {
             read_file(path, out);
         }
     }
@@ -462,7 +476,9 @@ void
 conform_read_back(struct conform *c, const Gw__Table *t, struct rows *out)
 {
     if (strcmp(c->engine, "memory") == 0) {
-        read_memory_files(c, t, out);
+        if (!read_memory_rows(c, t, out)) {
+            read_memory_files(c, t, out);
+        }
         return;
     }
     void *self = conform_open_source(c);

@@ -398,6 +398,17 @@ refused_set_leaves_the_rest(void **state)
 static size_t
 control_rows(struct conform *c, const char *table, struct rows *got)
 {
+    if (strcmp(c->engine, "memory") == 0) { // lines of the stream's files
+        char command[256], line[1024];
+        snprintf(command, sizeof command, "grep -h '^!' %s/m/.gwconform/*/changes.*", c->dir);
+        FILE *f = popen(command, "r");
+        assert_non_null(f);
+        while (fgets(line, sizeof line, f)) {
+            rows_add(got, line, strlen(line));
+        }
+        pclose(f);
+        return got->n;
+    }
     Gw__Table control = GW__TABLE__INIT;
     bool schemas = c->target->caps & GW_TARGET_SCHEMAS;
     control.schema = gw_arena_strdup(&c->arena, "gwconform");

@@ -327,6 +327,10 @@ legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
         return !p || p->generation != r->finish_step->generation
                    ? fenced(err, "its generation is not the table's present one")
                    : GW_OK;
+    case GW__COMMAND__BODY_DROP:
+        return r->job && t->log.state->progress && r->job != t->log.state->progress->epoch
+                   ? fenced(err, "its stream was claimed meanwhile")
+                   : GW_OK;
     case GW__COMMAND__BODY_PREPARE: return legal_prepare(t, r->prepare, r->job == MEMORY_PREPARED, err);
     case GW__COMMAND__BODY_LOAD_CHUNK: return legal_chunk(t, r->load_chunk->chunk, err);
     default: return GW_OK;

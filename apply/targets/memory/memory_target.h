@@ -2,15 +2,16 @@
 // target there is, for tests of crashes and of the contract without a server.
 //
 //   memory://name?dir=/path&refuse=text      refuse: rows that contain it (as COPY text) are refused
-//                          &foreign-keys=on  a stream's statements must keep them, with NO ACTION (unique keys: always)
+//                          &foreign-keys=on  a stream's statements must keep them, with NO ACTION, also if not in_order
 //
 //   <dir>/<schema>.<table>/columns           names of the rows' columns, separated by tabs
 //   <dir>/<schema>.<table>/<task uuid>.<generation>.<no>.<epoch>          rows of a chunk, COPY text
 //   <dir>/<schema>.<table>/<task uuid>.<generation>.<no>.<epoch>.refused  code, reason, row, separated by tabs
+//   <dir>/<schema>.<table>/<task uuid>.rows  all its rows, once the task is dropped, if a stream has changed them
 //   <dir>/.<control schema>/<task>/<n>       the task's log: packed Gw__Commands, numbered from 1
 //   <dir>/.<control schema>/<task>/changes.<epoch>.<m>     of a transaction of the stream, a line each, separated by tabs:
 //       + or -, table's id, its generation, row as COPY text       a row that came, a row that went
-//       !, table's id, its generation, position, code, reason, row       a change that was refused
+//       !, table's id, its generation, position, code, reason, key, row       a change that was refused
 //
 // Loads take no lock, so nothing waits for a process that was stopped (only register and drop exclude each other).
 // The state of a task is its log, folded. To commit is to link(2) the next number: whoever finds it taken reads
@@ -36,6 +37,7 @@ enum { MEMORY_PATH = 3072 };
 enum { MEMORY_PREPARED = 1 };
 // In Command.job of a Register record: it is of the stream and holds, of a TargetState, `progress` (claim: its epoch), `tables`
 // (commit: those that it suspends: target.id, state, reason) and `task` (commit: the file of its changes; empty = none).
+// Of a Drop record: the stream's epoch, if it had one that changed rows.
 enum { MEMORY_CLAIM = 2, MEMORY_COMMIT = 3 };
 
 struct memory_log {
@@ -75,7 +77,7 @@ struct memory_op {
     bool came;
 };
 struct memory_stream {
-    bool claimed, begun;
+    bool loaded, claimed, begun, in_order;
     uint64_t epoch, commits;
     struct gw_arena arena; // of rows and tables, until the next claim or close
     struct memory_rows *tables;
@@ -132,6 +134,8 @@ int memory_stream_refuse(void *self, const Gw__Table *t, const char *position, c
 int memory_stream_suspend(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
 int memory_stream_commit(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 void memory_stream_close(struct memory_target *t);
+// The rows that are durable, as the log that is open says. memory_stream_close ends it.
+int memory_rows_load(struct memory_target *t, struct gw_err *err);
 
 // rows.c
 // Empty tables of the plan, with their unique keys.

@@ -238,6 +238,7 @@ sweep(struct memory_target *t, const Gw__TablePlan *p, bool all, bool ended, str
         return r == GW_OK && errno != ENOENT ? gw_err_errno(err, errno, "open folder \"%s\"", path) : r;
     }
     size_t uuid = strlen(t->log.state->task_uuid);
+    bool merged = t->log.n_changes > 0; // its rows are in one file: keep_rows
     int failed = 0;
     for (struct dirent *e; !failed && (errno = 0, e = readdir(d));) {
         unsigned generation = 0, no = 0;
@@ -246,7 +247,7 @@ sweep(struct memory_target *t, const Gw__TablePlan *p, bool all, bool ended, str
         if (strncmp(e->d_name, t->log.state->task_uuid, uuid) == 0 &&
             sscanf(e->d_name + uuid, ".%u.%u.%" SCNu64, &generation, &no, &epoch) == 3) {
             const Gw__Chunk *c = memory_log_chunk(t, p->target->id, generation, no);
-            drop = generation < p->generation || (ended && !(c && c->done && c->epoch == epoch));
+            drop = generation < p->generation || (ended && (merged || !(c && c->done && c->epoch == epoch)));
         }
         failed = drop && unlinkat(dirfd(d), e->d_name, 0) != 0 && errno != ENOENT ? errno : 0;
     }
@@ -310,6 +311,44 @@ prepare(void *self, const Gw__Table *table, uint32_t generation, struct gw_err *
 }
 
 static int
+write_rows(struct memory_target *t, const struct memory_rows *rows, struct gw_err *err)
+{
+    char folder[MEMORY_PATH - 128], path[MEMORY_PATH];
+    int r = memory_table_path(t, rows->table, folder, sizeof folder, err);
+    if (r != GW_OK || access(folder, F_OK) != 0) {
+        return r; // never prepared
+    }
+    struct gw_buf *out = &t->stream.text;
+    gw_buf_reset(out);
+    for (uint32_t i = 0; i < rows->n; i++) {
+        if (rows->rows[i].live) {
+            memory_rows_text(rows, i, out);
+        }
+    }
+    snprintf(path, sizeof path, "%s/%s.rows", folder, t->log.state->task_uuid);
+    r = memory_write_file(path, out->len ? out->data : "", out->len, err);
+    return r == GW_OK ? memory_sync_dir(folder, err) : r;
+}
+
+// The rows that a stream has changed are in the log, which goes: they are written out before. The claim makes sure that nobody
+// changes them any more; *ret_epoch is what the log must still have when it is dropped.
+static int
+keep_rows(struct memory_target *t, uint64_t *ret_epoch, struct gw_err *err)
+{
+    struct gw_arena a;
+    Gw__Progress progress = GW__PROGRESS__INIT;
+    gw_arena_init(&a);
+    int r = memory_stream_claim(t, &a, false, &progress, err);
+    *ret_epoch = progress.epoch;
+    gw_arena_fini(&a);
+    for (size_t i = 0; r == GW_OK && i < t->stream.tables_n; i++) {
+        r = write_rows(t, &t->stream.tables[i], err);
+    }
+    memory_stream_close(t);
+    return r;
+}
+
+static int
 drop_log(struct memory_target *t, struct gw_err *err)
 {
     // Away at once and then bit by bit: nobody must find half a log.
@@ -324,7 +363,10 @@ drop_log(struct memory_target *t, struct gw_err *err)
     Gw__DropTask body = GW__DROP_TASK__INIT;
     record.body_case = GW__COMMAND__BODY_DROP;
     record.drop = &body;
-    r = t->log.dropped ? GW_OK : memory_log_append(t, &record, err);
+    if (t->log.n_changes && !t->log.dropped) {
+        r = keep_rows(t, &record.job, err);
+    }
+    r = r != GW_OK || t->log.dropped ? r : memory_log_append(t, &record, err);
     for (size_t i = 0; r == GW_OK && i < t->log.state->n_tables; i++) {
         r = sweep(t, t->log.state->tables[i], false, true, err);
     }

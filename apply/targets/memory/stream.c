@@ -1,16 +1,19 @@
 // The stream of changes: a transaction is what its statements did to the rows, undone from the end, written as one file.
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "apply/targets/memory/memory_target.h"
+#include "common/clock.h"
 #include "common/copytext.h"
 #include "common/fault.h"
 
 // SQLSTATE's names for them.
 #define DUPLICATE "23505"
 #define NO_PARENT "23503"
+#define IS_NULL   "23502"
 
 static void
 trace(struct memory_target *t, const char *fmt, ...)
@@ -27,25 +30,50 @@ trace(struct memory_target *t, const char *fmt, ...)
 // ---- claim -------------------------------------------------------------------------------------
 
 static int
-read_chunks(struct memory_target *t, const Gw__TablePlan *p, struct memory_rows *rows, struct gw_err *err)
+read_rows(struct memory_target *t, const char *folder, const char *name, struct memory_rows *rows, struct gw_err *err)
 {
-    char folder[MEMORY_PATH - 128], path[MEMORY_PATH];
-    int r = memory_table_path(t, p->target, folder, sizeof folder, err);
-    for (size_t i = 0; r == GW_OK && i < p->n_chunks; i++) {
-        const Gw__Chunk *c = p->chunks[i];
-        if (!c->done) {
-            continue;
-        }
-        snprintf(path, sizeof path, "%s/%s.%u.%u.%" PRIu64, folder, t->log.state->task_uuid, p->generation, c->no,
-                 c->epoch);
-        char *text;
-        size_t len = 0;
-        r = memory_read_file(path, &t->stream.arena, &text, &len, err);
-        for (size_t at = 0, n; r == GW_OK && at < len; at += n) {
-            n = gw_copy_row_len(text + at, len - at);
-            r = memory_rows_replay(t, rows, true, text + at, n, err);
-        }
+    char path[MEMORY_PATH + 256], *text;
+    size_t len = 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    int r = memory_read_file(path, &t->stream.arena, &text, &len, err);
+    for (size_t at = 0, n; r == GW_OK && at < len; at += n) {
+        n = gw_copy_row_len(text + at, len - at);
+        r = memory_rows_replay(t, rows, true, text + at, n, err);
     }
+    return r;
+}
+
+// Of the files in a table's folder: chunks that are done, and what was there before the task.
+static bool
+counts(const struct memory_target *t, const Gw__TablePlan *p, const char *name)
+{
+    size_t uuid = strlen(t->log.state->task_uuid);
+    unsigned generation = 0, no = 0;
+    uint64_t epoch = 0;
+    if (name[0] == '.' || strcmp(name, "columns") == 0 || strstr(name, ".refused")) {
+        return false;
+    }
+    if (strncmp(name, t->log.state->task_uuid, uuid) != 0 ||
+        sscanf(name + uuid, ".%u.%u.%" SCNu64, &generation, &no, &epoch) != 3) {
+        return true;
+    }
+    const Gw__Chunk *c = memory_log_chunk(t, p->target->id, generation, no);
+    return c && c->done && c->epoch == epoch;
+}
+
+static int
+read_table(struct memory_target *t, const Gw__TablePlan *p, struct memory_rows *rows, struct gw_err *err)
+{
+    char folder[MEMORY_PATH - 128];
+    int r = memory_table_path(t, p->target, folder, sizeof folder, err);
+    DIR *d = r == GW_OK ? opendir(folder) : NULL;
+    if (!d) {
+        return r == GW_OK && errno != ENOENT ? gw_err_errno(err, errno, "open folder \"%s\"", folder) : r;
+    }
+    for (struct dirent *e; r == GW_OK && (e = readdir(d));) {
+        r = counts(t, p, e->d_name) ? read_rows(t, folder, e->d_name, rows, err) : GW_OK;
+    }
+    closedir(d);
     return r;
 }
 
@@ -82,11 +110,29 @@ read_changes(struct memory_target *t, struct gw_err *err)
     return r;
 }
 
+int
+memory_rows_load(struct memory_target *t, struct gw_err *err)
+{
+    struct memory_stream *s = &t->stream;
+    gw_assert(!s->loaded);
+    s->loaded = true;
+    gw_arena_init(&s->arena);
+    gw_buf_init(&s->refused, SIZE_MAX / 2);
+    gw_buf_init(&s->text, SIZE_MAX / 2);
+    memory_rows_open(t);
+    int r = GW_OK;
+    for (size_t i = 0; r == GW_OK && i < s->tables_n; i++) {
+        r = read_table(t, t->log.state->tables[i], &s->tables[i], err);
+    }
+    r = r == GW_OK ? read_changes(t, err) : r;
+    return r == GW_OK ? r : gw_err_wrap(err, "read the target's rows");
+}
+
 void
 memory_stream_close(struct memory_target *t)
 {
     struct memory_stream *s = &t->stream;
-    if (s->claimed) {
+    if (s->loaded) {
         memory_rows_close(t);
         gw_arena_fini(&s->arena);
         gw_buf_fini(&s->refused);
@@ -101,7 +147,6 @@ memory_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress 
 {
     struct memory_target *t = self;
     struct memory_stream *s = &t->stream;
-    (void)in_order; // there are no triggers; foreign keys are enforced where the url says so
     memory_stream_close(t);
     Gw__Command record = GW__COMMAND__INIT;
     Gw__TargetState body = GW__TARGET_STATE__INIT;
@@ -110,22 +155,23 @@ memory_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress 
     record.job = MEMORY_CLAIM;
     record.register_ = &body;
     body.progress = &progress;
-    int r = memory_log_append(t, &record, err);
+    int r = memory_log_open(t, err);
+    if (r == GW_OK && (!t->log.state || t->log.dropped || !t->log.state->progress)) {
+        r = gw_err_set(err, GW_CONFIG, NULL, "the task has no stream of changes on the target");
+    }
+    r = r == GW_OK ? memory_log_append(t, &record, err) : r;
     if (r != GW_OK) {
         return gw_err_wrap(err, "claim the stream of changes");
     }
     s->claimed = true;
     s->epoch = progress.epoch;
-    gw_arena_init(&s->arena);
-    gw_buf_init(&s->refused, SIZE_MAX / 2);
-    gw_buf_init(&s->text, SIZE_MAX / 2);
-    memory_rows_open(t);
-    for (size_t i = 0; r == GW_OK && i < s->tables_n; i++) {
-        r = read_chunks(t, t->log.state->tables[i], &s->tables[i], err);
+    s->in_order = in_order;
+    if (GW_FAULT("apply.stream.after_claim")) {
+        return gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.after_claim");
     }
-    r = r == GW_OK ? read_changes(t, err) : r;
+    r = memory_rows_load(t, err);
     if (r != GW_OK) {
-        return gw_err_wrap(err, "read the target's rows");
+        return r;
     }
     *ret = *(Gw__Progress *)gw_pb_dup(a, t->log.state->progress);
     trace(t, "claim %" PRIu64, s->epoch);
@@ -239,7 +285,14 @@ new_row(struct memory_target *t, const struct memory_rows *rows, const struct gw
 static int
 put_row(struct memory_target *t, struct memory_rows *rows, struct gw_value *row, struct gw_err *err)
 {
-    size_t index = 0;
+    size_t index = 0, column = 0;
+    for (size_t i = 0; i < rows->table->n_columns; i++) {
+        const Gw__Column *c = rows->table->columns[i];
+        if (!c->left_out && row[column++].given != GW_PRESENT && c->not_null) {
+            return gw_err_set(err, GW_DATA, IS_NULL, "column \"%s\" of \"%s\" cannot be NULL", c->name,
+                              rows->table->name);
+        }
+    }
     if (memory_rows_clash(rows, row, &index) != UINT32_MAX) {
         return gw_err_set(err, GW_DATA, DUPLICATE, "unique key %zu of \"%s\" has the value already", index,
                           rows->table->name);
@@ -358,7 +411,7 @@ static int
 check_foreign_keys(struct memory_target *t, const struct memory_rows *touched, struct gw_err *err)
 {
     int r = GW_OK;
-    for (size_t i = 0; r == GW_OK && t->foreign_keys && i < t->stream.tables_n; i++) {
+    for (size_t i = 0; r == GW_OK && (t->foreign_keys || t->stream.in_order) && i < t->stream.tables_n; i++) {
         struct memory_rows *child = &t->stream.tables[i];
         for (size_t k = 0; r == GW_OK && k < child->table->n_foreign_keys; k++) {
             r = check_foreign_key(t, child, child->table->foreign_keys[k], touched, err);
@@ -410,8 +463,8 @@ memory_stream_apply(void *self, const struct gw_change_set *set, uint64_t *ret_r
     struct memory_target *t = self;
     struct memory_rows *rows = memory_rows_find(t, set->table->id);
     gw_assert(t->stream.begun);
-    if (!rows) {
-        return gw_err_set(err, GW_BUG, NULL, "table \"%s\" is not in the task", set->table->name);
+    if (!rows || strcmp(rows->table->name, set->table->name) != 0) {
+        return gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" is not there", set->table->name);
     }
     size_t before = t->stream.ops_n;
     uint64_t hit = 0;
@@ -435,6 +488,22 @@ memory_stream_apply(void *self, const struct gw_change_set *set, uint64_t *ret_r
 
 // ---- beside the rows ---------------------------------------------------------------------------
 
+// name=value of the primary key's columns, out of a row of COPY text.
+static void
+put_key(struct gw_buf *out, const Gw__Table *table, const struct gw_refused *r)
+{
+    for (size_t i = 0; i < table->n_primary_key; i++) {
+        struct gw_copy_field fields[256];
+        size_t column = memory_rows_column(table, table->primary_key[i]);
+        size_t n = gw_copy_split(r->row, r->len, fields, 256);
+        if (column < n && column < 256) {
+            gw_buf_printf(out, "%s%s=", i ? " " : "", table->primary_key[i]);
+            gw_buf_put(out, fields[column].at, fields[column].len);
+        }
+    }
+    gw_buf_putc(out, '\t');
+}
+
 int
 memory_stream_refuse(void *self, const Gw__Table *table, const char *position, const struct gw_refused *r,
                      struct gw_err *err)
@@ -450,6 +519,7 @@ memory_stream_refuse(void *self, const Gw__Table *table, const char *position, c
         gw_copy_put_field(out, texts[i], strlen(texts[i]));
         gw_buf_putc(out, '\t');
     }
+    put_key(out, table, r);
     gw_buf_put(out, r->row, r->len);
     gw_buf_put(out, "\n", r->len && r->row[r->len - 1] == '\n' ? 0 : 1);
     trace(t, "refuse %s %s", table->name, r->why->code);
@@ -463,7 +533,7 @@ memory_stream_suspend(void *self, uint32_t table_id, const char *reason, struct 
     struct memory_stream *s = &t->stream;
     gw_assert(s->begun);
     if (!memory_log_table(t, table_id)) {
-        return gw_err_set(err, GW_BUG, NULL, "table %u is not in the task", table_id);
+        return gw_err_set(err, GW_FENCED, NULL, "table %u is not in the task", table_id);
     }
     Gw__TablePlan *p = gw_pb_new(&s->arena, Gw__TablePlan, gw__table_plan__init);
     p->target = gw_pb_new(&s->arena, Gw__Table, gw__table__init);
@@ -492,7 +562,7 @@ write_changes(struct memory_target *t, const char *name, struct gw_err *err)
         gw_buf_printf(&s->text, "%c\t%u\t%u\t", op->came ? '+' : '-', op->rows->table->id, op->rows->generation);
         memory_rows_text(op->rows, op->row, &s->text);
     }
-    gw_buf_put(&s->text, s->refused.data, s->refused.len);
+    gw_buf_put(&s->text, s->refused.len ? s->refused.data : "", s->refused.len);
     char path[MEMORY_PATH + 64];
     snprintf(path, sizeof path, "%s/%s", t->path, name);
     int r = memory_write_file(path, s->text.data, s->text.len, err);
@@ -510,12 +580,15 @@ memory_stream_commit(void *self, const char *position, const Gw__StreamCounts *c
     Gw__Progress progress = *t->log.state->progress;
     char name[64] = "";
     int r = GW_OK;
-    if (s->ops_n || s->refused.len) {
+    if (GW_FAULT("apply.stream.before_fence")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.before_fence");
+    }
+    if (r == GW_OK && (s->ops_n || s->refused.len)) {
         snprintf(name, sizeof name, "changes.%" PRIu64 ".%" PRIu64, s->epoch, ++s->commits);
         r = write_changes(t, name, err);
     }
-    if (r == GW_OK && GW_FAULT("apply.stream.written")) {
-        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.written");
+    if (r == GW_OK && GW_FAULT("apply.stream.before_commit")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.before_commit");
     }
     record.body_case = GW__COMMAND__BODY_REGISTER;
     record.job = MEMORY_COMMIT;
@@ -527,9 +600,10 @@ memory_stream_commit(void *self, const char *position, const Gw__StreamCounts *c
     progress.position = (char *)(uintptr_t)position;
     progress.counts = (Gw__StreamCounts *)(uintptr_t)counts;
     progress.epoch = s->epoch;
+    progress.updated_us = gw_wall_us();
     r = r == GW_OK ? memory_log_append(t, &record, err) : r;
-    if (r == GW_OK && GW_FAULT("apply.stream.lost")) {
-        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.lost");
+    if (r == GW_OK && GW_FAULT("apply.stream.after_commit")) { // the answer is lost
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.stream.after_commit");
     }
     s->begun = false;
     s->ops_n = s->mark = 0;
