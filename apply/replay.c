@@ -212,14 +212,13 @@ see(struct gw_applier *a, size_t from, size_t i)
 }
 
 static bool
-same_columns(struct gw_applier *a, const struct gw_event *x, const struct gw_event *y)
+same_columns(const struct gw_event *x, const struct gw_event *y)
 {
     for (size_t i = 0; x->after && i < x->table->n; i++) {
         if ((x->after[i].given == GW_NOT_GIVEN) != (y->after[i].given == GW_NOT_GIVEN)) {
             return false;
         }
     }
-    (void)a;
     return true;
 }
 
@@ -235,7 +234,7 @@ run_end(struct gw_applier *a, size_t from)
     memset(a->seen, 0, SEEN * sizeof *a->seen);
     (void)see(a, from, from);
     while (i < a->piece.events_n && i - from < GW_SET_ROWS && e[i].table == first->table && e[i].kind == first->kind &&
-           e[i].unsure == first->unsure && !alone(&e[i]) && same_columns(a, first, &e[i]) && see(a, from, i)) {
+           e[i].unsure == first->unsure && !alone(&e[i]) && same_columns(first, &e[i]) && see(a, from, i)) {
         i++;
     }
     return i;

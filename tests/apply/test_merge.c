@@ -244,6 +244,11 @@ in_order(void **state)
     assert_int_equal(trace_count(&f, "update parent n=1 columns=1"), 1); // the same key twice: two statements
     assert_int_equal(trace_count(&f, "update parent n=2 columns=1"), 1);
     assert_int_equal(trace_count(&f, "delete parent n=1"), 1);
+    // What is certain does not hide behind what is not.
+    feed(&f, "begin\n?insert pair 1 1 x\ninsert pair 2 2 y\n?insert pair 2 2 z\ninsert pair 1 1 z\ncommit 3");
+    settle_all(&f);
+    table_is(&f, PAIR, "1 1 x | 2 2 z");
+    assert_int_equal(counts_of(&f, PAIR)->errors, 1);
 }
 
 int

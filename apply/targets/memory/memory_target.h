@@ -63,7 +63,7 @@ struct memory_row {
     bool live;
 };
 struct memory_rows {
-    const Gw__Table *table; // in the log's arena
+    const Gw__Table *table; // in the stream's arena
     uint32_t generation;
     size_t columns_n; // of a tuple
     struct memory_index *indexes;

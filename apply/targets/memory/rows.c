@@ -137,7 +137,7 @@ memory_rows_open(struct memory_target *t)
     s->tables = gw_arena_calloc(&s->arena, state->n_tables, sizeof *s->tables);
     for (size_t i = 0; i < s->tables_n; i++) {
         struct memory_rows *r = &s->tables[i];
-        r->table = state->tables[i]->target;
+        r->table = gw_pb_dup(&s->arena, state->tables[i]->target); // the log may be read anew
         r->generation = state->tables[i]->generation;
         for (size_t k = 0; k < r->table->n_columns; k++) {
             r->columns_n += !r->table->columns[k]->left_out;
