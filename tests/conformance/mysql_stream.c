@@ -101,6 +101,7 @@ log_try_again(struct log_fixture *f, const char *position)
     }
     f->self = conform_open_source(f->c);
     f->start.position = position;
+    f->last = gw_arena_strdup(&f->c->arena, position);
     return f->c->source->stream_begin(f->self, &f->start, &f->c->err);
 }
 
@@ -259,10 +260,14 @@ log_catch_up(struct log_fixture *f)
     conform_ok(f->c, collect(f, now));
 }
 
-int
+struct gw_err
 log_until_failure(struct log_fixture *f)
 {
-    return collect(f, NULL);
+    struct gw_err err = {0};
+    (void)collect(f, NULL);
+    err = f->c->err;
+    gw_err_clear(&f->c->err);
+    return err;
 }
 
 void

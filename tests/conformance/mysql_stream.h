@@ -32,8 +32,8 @@ void log_again(struct log_fixture *f, const char *position);
 int log_try_again(struct log_fixture *f, const char *position);
 // Collects until the stream is past what was committed before the call.
 void log_catch_up(struct log_fixture *f);
-// The same, until stream_next fails; returns its class.
-int log_until_failure(struct log_fixture *f);
+// The same, until stream_next fails; returns how.
+struct gw_err log_until_failure(struct log_fixture *f);
 void log_forget(struct log_fixture *f);
 // Fails unless the lines are these; then forgets them.
 void log_is(struct log_fixture *f, const char *want);

@@ -133,36 +133,61 @@ prepare(struct my_dump *d, const struct gw_my_server *server, struct gw_err *err
     return r;
 }
 
+// position 4, flags 2, server id 4, file
+static int
+ask(struct my_dump *d, const char *file, uint32_t pos, uint32_t flags, struct gw_err *err)
+{
+    char arg[FILE_MAX + 16];
+    size_t n = strlen(file);
+    if (n > FILE_MAX) {
+        return gw_err_set(err, GW_CONFIG, NULL, "the name of the binary log is too long");
+    }
+    char *p = put_le(arg, pos, 4);
+    p = put_le(p, flags, 2);
+    p = put_le(p, d->server_id, 4);
+    memcpy(p, file, n);
+    return command(d, COM_BINLOG_DUMP, arg, (size_t)(p - arg) + n, err);
+}
+
+static int
+connect_to(struct my_dump *d, const Gw__Endpoint *ep, const char *password, struct gw_err *err)
+{
+    struct gw_my_server server;
+    int r = gw_my_connect(&d->db, ep, password, "", 0, &server, err);
+    if (r == GW_OK) {
+        find_tls(d);
+        r = prepare(d, &server, err);
+    }
+    return r;
+}
+
 int
 my_dump_open(struct my_dump *d, const Gw__Endpoint *ep, const char *password, uint32_t server_id, const char *file,
              uint32_t pos, struct gw_err *err)
 {
-    struct gw_my_server server;
-    char arg[FILE_MAX + 16];
-    size_t n = strlen(file);
     *d = (struct my_dump){.server_id = server_id};
-    if (n > FILE_MAX) {
-        return gw_err_set(err, GW_CONFIG, NULL, "the name of the binary log is too long");
-    }
-    int r = gw_my_connect(&d->db, ep, password, "", 0, &server, err);
-    if (r != GW_OK) {
-        return gw_err_wrap(err, "open the stream of changes");
-    }
-    find_tls(d);
-    r = prepare(d, &server, err);
+    int r = connect_to(d, ep, password, err);
     r = r == GW_OK ? register_us(d, err) : r;
-    if (r == GW_OK) {
-        char *p = put_le(arg, pos, 4);
-        p = put_le(p, 0, 2);
-        p = put_le(p, server_id, 4);
-        memcpy(p, file, n);
-        r = command(d, COM_BINLOG_DUMP, arg, (size_t)(p - arg) + n, err);
-    }
+    r = r == GW_OK ? ask(d, file, pos, 0, err) : r;
     if (r != GW_OK) {
         my_dump_close(d);
         return gw_err_wrap(err, "open the stream of changes");
     }
     return GW_OK;
+}
+
+int
+my_dump_probe(const Gw__Endpoint *ep, const char *password, const char *file, struct gw_err *err)
+{
+    enum { NOT_BLOCKING = 1, FIRST = 4 };
+    struct my_dump d = {0};
+    int r = connect_to(&d, ep, password, err);
+    r = r == GW_OK ? ask(&d, file, FIRST, NOT_BLOCKING, err) : r;
+    if (r == GW_OK && mysql_net_read_packet(d.db) == packet_error) {
+        r = gw_my_error(d.db, err, "read the binary log");
+    }
+    my_dump_close(&d);
+    return r;
 }
 
 void

@@ -18,6 +18,8 @@ struct my_dump {
 // Connects and asks for the log from file:pos on. *d is closed on failure.
 int my_dump_open(struct my_dump *d, const Gw__Endpoint *ep, const char *password, uint32_t server_id, const char *file,
                  uint32_t pos, struct gw_err *err);
+// Whether the user may: asks for the file's first events, under no server id, so that nobody is displaced. CONFIG if not.
+int my_dump_probe(const Gw__Endpoint *ep, const char *password, const char *file, struct gw_err *err);
 void my_dump_close(struct my_dump *d); // legal when closed
 int my_dump_fd(const struct my_dump *d);
 // The next event's bytes, which live until the next call. GW_AGAIN: nothing until the deadline. RETRY: the connection is gone,
