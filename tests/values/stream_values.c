@@ -387,6 +387,7 @@ main(int argc, char **argv)
     s.progress = gw_pb_new(&arena, Gw__Progress, gw__progress__init);
     s.progress->position = gw_arena_strdup(&arena, "0");
     plan(cat, argv[3], &s);
+    MUST(target->state_drop(dst, &err), NULL); // a server may be shared by several runs
     MUST(target->state_register(dst, &s, &err), NULL);
     bool *taken = gw_arena_calloc(&arena, ROWS_MAX, sizeof *taken);
     for (size_t i = 0; i < s.n_tables; i++) {
