@@ -623,7 +623,8 @@ pgt_finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t 
     struct gw_err *e = err ? err : &local;
     struct job j = {.t = self, .table = table, .step = s, .generation = generation, .a = &a};
     bool done = false;
-    int rc = look(&j, &done, e);
+    int rc = pgt_stream_leave(self, e);
+    rc = rc == GW_OK ? look(&j, &done, e) : rc;
     if (rc == GW_OK && done) {
         return GW_OK;
     }

@@ -206,6 +206,8 @@ bool pgt_index_constraint(const Gw__Table *t, const Gw__Index *i);
 
 // ---- stream.c, stream_set.c
 
+// Before other work on the session: what a claim has set for the stream alone is taken back.
+int pgt_stream_leave(struct pgt *t, struct gw_err *err);
 struct pgt_stream *pgt_stream_free(struct pgt_stream *s); // takes NULL; returns NULL
 int pgt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
 int pgt_stream_begin(void *self, struct gw_err *err);

@@ -401,7 +401,8 @@ int
 pgt_prepare(void *self, const Gw__Table *table, uint32_t generation, struct gw_err *err)
 {
     struct pgt *t = self;
-    int rc = tx_clearing(t, table, generation, err);
+    int rc = pgt_stream_leave(t, err);
+    rc = rc == GW_OK ? tx_clearing(t, table, generation, err) : rc;
     rc = rc == GW_OK ? pgt_fault("apply.prepare.clearing", err) : rc;
     rc = rc == GW_OK ? make_shared(t, table, err) : rc;
     rc = rc == GW_OK ? pgt_fault("apply.prepare.shared", err) : rc;

@@ -73,7 +73,8 @@ pgt_exec(struct pgt *t, const struct gw_buf *sql, struct gw_err *err)
 int
 pgt_begin(struct pgt *t, struct gw_err *err)
 {
-    return gw_pg_exec(t->c, err, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+    int rc = pgt_stream_leave(t, err);
+    return rc == GW_OK ? gw_pg_exec(t->c, err, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE") : rc;
 }
 
 int

@@ -48,13 +48,14 @@ pgt_stream_free(struct pgt_stream *s)
 }
 
 #define STREAM_WORK "godwit stream "
-// A set is planned once, not at each execution: of one row the planning takes longer than the rest. The plan stays as long
-// as nothing about the table changes, so one that was made while the table was small must not read all of it, set after set,
-// when it has grown: the key's index is taken from the start.
+// A set is planned once, not at each execution: of one row the planning takes longer than the rest. The key is looked up
+// row by row; only where no index has it, all rows are hashed once a set (PGT_HASH_ON). A plan that was made while the table
+// was small may still read all of its index, set after set, so plans are made anew as the table grows (PGT_DISCARD).
 #define LOCAL                                                                                                          \
     "SELECT pg_catalog.set_config('application_name', '" STREAM_WORK "' || $1, true),"                                 \
     " pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),"                                           \
-    " pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true)"
+    " pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true),"   \
+    " pg_catalog.set_config('enable_hashjoin', 'off', true)"
 
 // One row, or an error that undoes all: COMMIT can then travel with it.
 #define FENCE                                                                                                          \
@@ -73,6 +74,9 @@ pgt_stream_prepare(struct pgt *t, struct gw_err *err)
         {"gw_set", "SAVEPOINT gw_set"},
         {"gw_unset", "RELEASE SAVEPOINT gw_set"},
         {"gw_now", "SET CONSTRAINTS ALL IMMEDIATE"},
+        {PGT_DISCARD, "DISCARD PLANS"},
+        {PGT_HASH_ON, "SET LOCAL enable_hashjoin = on"},
+        {PGT_HASH_OFF, "SET LOCAL enable_hashjoin = off"},
     };
     static const Oid text[] = {PGT_TEXT_OID};
     static const Oid fence[] = {PGT_TEXT_OID, 17 /* bytea */, 20 /* int8 */, PGT_TEXT_OID,
@@ -144,6 +148,26 @@ pgt_stream_restart(struct pgt *t, struct gw_err *err)
     return rc;
 }
 
+// A change of session_replication_role throws all plans of the session away, so a stream sets it once, and not in every
+// transaction. Where something else has taken it back in between, the transaction sets it after all.
+static int
+set_role(struct pgt *t, bool replica, struct gw_err *err)
+{
+    struct pgt_stream *s = t->stream;
+    if (s->role == replica) {
+        return GW_OK;
+    }
+    int rc = gw_pg_exec(t->c, err, "SET session_replication_role = %s", replica ? "replica" : "origin");
+    s->role = rc == GW_OK ? replica : s->role;
+    return rc;
+}
+
+int
+pgt_stream_leave(struct pgt *t, struct gw_err *err)
+{
+    return t->stream ? set_role(t, false, err) : GW_OK;
+}
+
 // ---- claim
 
 static int
@@ -204,11 +228,14 @@ pgt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *re
         pgt_stream_lost(t, GW_OK);
     }
     s->claimed = false;
+    s->tables = NULL; // indexes may have been made since
+    s->tables_n = 0;
     bool there = false;
     Gw__Progress progress;
     int rc = pgt_control_exists(t, "progress", &there, err);
     rc = rc == GW_OK && !there ? no_progress(t, err) : rc;
     rc = rc == GW_OK && !s->prepared ? pgt_stream_prepare(t, err) : rc;
+    rc = rc == GW_OK ? set_role(t, t->may_replica && !in_order, err) : rc;
     rc = rc == GW_OK ? end_earlier(t, err) : rc;
     rc = rc == GW_OK ? take(t, a, &progress, err) : rc;
     rc = rc == GW_OK ? pgt_fault("apply.stream.after_claim", err) : rc;

@@ -23,6 +23,8 @@ enum {
     PGT_EACH_ROWS = 256,       // rows that are sent one by one, in one pipeline
     PGT_STATEMENTS_MAX = 1000, // prepared ones
     PGT_TABLES_MAX = 20000,
+    PGT_REPLAN_FIRST = 500,     // rows inserted into a table until plans are made anew; then ten times as many …
+    PGT_REPLAN_LAST = 1000000,  // … up to here: by then the key is looked up in any plan
     PGT_PIECE_BYTES = 64 << 20, // of values in one statement: a set beyond it is several
     PGT_VALUE_MAX = 1023 << 20, // the server holds a value (and a message) up to a gigabyte
 };
@@ -39,6 +41,12 @@ struct pgt_target_column {
     bool in_pk;
 };
 
+struct pgt_unique {
+    struct pgt_unique *next;
+    size_t n;
+    uint32_t *columns; // indexes into table->columns
+};
+
 struct pgt_target_table {
     struct pgt_target_table *next;
     const void *key; // see pgt_stream_key
@@ -47,6 +55,9 @@ struct pgt_target_table {
     bool pk;                      // the target has a primary key on exactly the table's primary_key, checked at once
     bool identity;                // some column is GENERATED ALWAYS AS IDENTITY
     struct pgt_target_column *columns; // as table->columns
+    struct pgt_unique *uniques;        // its unique indexes
+    uint64_t inserted;                 // by us, since it was looked up
+    uint64_t replan_at;                // so many
 };
 
 enum pgt_form {
@@ -78,6 +89,7 @@ struct pgt_stream {
     bool prepared;         // the fixed statements are
     bool claimed, in_order;
     bool replica; // triggers and foreign keys are kept from firing
+    bool role;    // session_replication_role is set for the session
     uint64_t epoch;
     struct gw_buf position; // the durable one, NUL-terminated
 
@@ -87,6 +99,7 @@ struct pgt_stream {
     bool need_release, need_mark; // to be sent with the next statement
     enum pgt_mark mark;           // START: before the transaction's first statement
     bool dirty;                   // something was written since the mark
+    bool replan;                  // a table has grown: plans are to be made anew
 
     // The pipeline that is being filled.
     enum pgt_slot slots[PGT_PIPE_SLOTS];
@@ -108,6 +121,11 @@ struct pgt_stream {
     size_t *sizes;
     char **at;
 };
+
+// Around a statement whose key no index has.
+#define PGT_HASH_ON  "gw_hash_on"
+#define PGT_HASH_OFF "gw_hash_off"
+#define PGT_DISCARD  "gw_discard"
 
 // ---- stream.c
 
@@ -145,6 +163,9 @@ int pgt_pipe_give_up(struct pgt *t, int rc);
 void pgt_stream_key(struct gw_buf *out, const Gw__Table *t);
 // The table as the target has it. CONFIG if it is not there.
 int pgt_stream_table(struct pgt *t, const Gw__Table *table, struct pgt_target_table **ret, struct gw_err *err);
+
+// Whether a unique index finds rows by these columns.
+bool pgt_key_indexed(const struct pgt_target_table *tab, const uint32_t *key, size_t key_n);
 
 // ---- stream_sql.c
 

@@ -73,9 +73,9 @@ pgt_pipe_open(struct pgt *t, struct gw_err *err)
         struct pgt_num epoch;
         const char *p[] = {pgt_num(&epoch, s->epoch)};
         rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, "gw_begin", 0, NULL, NULL, NULL, err);
-        rc = rc == GW_OK
-                 ? pgt_pipe_put(t, PGT_SLOT_PLAIN, s->replica ? "gw_replica" : "gw_local", 1, p, NULL, NULL, err)
-                 : rc;
+        rc = rc == GW_OK ? pgt_pipe_put(t, PGT_SLOT_PLAIN, s->replica && !s->role ? "gw_replica" : "gw_local", 1, p,
+                                        NULL, NULL, err)
+                         : rc;
     }
     if (rc == GW_OK && s->need_release) {
         rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, "gw_release", 0, NULL, NULL, NULL, err);
@@ -83,7 +83,10 @@ pgt_pipe_open(struct pgt *t, struct gw_err *err)
     if (rc == GW_OK && s->need_mark) {
         rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, "gw_mark", 0, NULL, NULL, NULL, err);
     }
-    s->need_begin = s->need_release = s->need_mark = false;
+    if (rc == GW_OK && s->replan) {
+        rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, PGT_DISCARD, 0, NULL, NULL, NULL, err);
+    }
+    s->need_begin = s->need_release = s->need_mark = s->replan = false;
     return rc;
 }
 

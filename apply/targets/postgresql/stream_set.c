@@ -230,23 +230,42 @@ put_piece(struct pgt *t, struct run *run, const struct pgt_statement *st, size_t
 }
 
 static int
+put_plain(struct pgt *t, const char *name, struct gw_err *err)
+{
+    return pgt_pipe_put(t, PGT_SLOT_PLAIN, name, 0, NULL, NULL, NULL, err);
+}
+
+// Whether the set's rows are joined to the table's by something that no index has.
+static bool
+wants_hash(const struct run *run, enum pgt_form form, bool each)
+{
+    if (each || form == PGT_INSERT || form == PGT_UPSERT) {
+        return false;
+    }
+    return form == PGT_UPSERT_PLAIN || !pgt_key_indexed(run->tab, run->set->key, run->set->key_n);
+}
+
+static int
 run_form(struct pgt *t, struct run *run, enum pgt_form form, bool each, bool last, uint64_t *ret_rows,
          struct gw_err *err)
 {
     bool insert = form == PGT_INSERT || form == PGT_UPSERT || form == PGT_UPSERT_PLAIN;
     size_t keys = insert ? 0 : run->set->key_n;
+    bool hash = wants_hash(run, form, each);
     struct pgt_statement *st = NULL;
     int rc = find_statement(t, run, form, each, &st, err);
     for (size_t at = 0; rc == GW_OK && at < run->set->n;) {
         rc = pgt_pipe_open(t, err);
         if (rc == GW_OK && run->guard == GUARD_SET && !run->sent) {
-            rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, "gw_set", 0, NULL, NULL, NULL, err);
+            rc = put_plain(t, "gw_set", err);
             run->sent = true;
         }
         rc = rc == GW_OK && !st->prepared ? pgt_pipe_prepare(t, st, err) : rc;
+        rc = rc == GW_OK && hash ? put_plain(t, PGT_HASH_ON, err) : rc;
         rc = rc == GW_OK ? put_piece(t, run, st, keys, &at, err) : rc;
+        rc = rc == GW_OK && hash ? put_plain(t, PGT_HASH_OFF, err) : rc;
         if (rc == GW_OK && last && at == run->set->n && run->guard == GUARD_SET) {
-            rc = pgt_pipe_put(t, PGT_SLOT_PLAIN, "gw_unset", 0, NULL, NULL, NULL, err);
+            rc = put_plain(t, "gw_unset", err);
         }
         rc = rc == GW_OK ? pgt_pipe_close(t, ret_rows, err) : pgt_pipe_give_up(t, rc);
     }
@@ -323,11 +342,22 @@ check_columns(const struct run *run, struct gw_err *err)
     return GW_OK;
 }
 
+static void
+count_inserted(struct pgt_stream *s, struct pgt_target_table *tab, size_t n)
+{
+    tab->inserted += n;
+    while (tab->inserted >= tab->replan_at && tab->replan_at <= PGT_REPLAN_LAST) {
+        tab->replan_at *= 10;
+        s->replan = true;
+    }
+}
+
 static int
 insert_rows(struct pgt *t, struct run *run, struct gw_err *err)
 {
     const struct gw_change_set *set = run->set;
     bool each = set->columns_n == 0;
+    count_inserted(t->stream, run->tab, set->n);
     if (!set->unsure) {
         return run_form(t, run, PGT_INSERT, each, true, &run->rows, err);
     }

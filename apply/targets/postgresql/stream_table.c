@@ -73,6 +73,62 @@ fill(struct gw_arena *a, struct pgt_target_table *tab, const Gw__Table *table, c
     tab->pk = pk_n > 0 && in_pk == pk_n && pk_n == table->n_primary_key;
 }
 
+// A partial index, or one of expressions, is of no use.
+#define UNIQUES                                                                                                        \
+    "SELECT i.indexrelid, i.indnkeyatts, a.attname FROM pg_index i"                                                    \
+    " CROSS JOIN LATERAL unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS k(num)"                                    \
+    " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num"                                             \
+    " WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"      \
+    " ORDER BY i.indexrelid"
+
+static void
+fill_uniques(struct gw_arena *a, struct pgt_target_table *tab, const Gw__Table *table, const PGresult *r)
+{
+    for (int row = 0, n; row < PQntuples(r); row += n) {
+        n = (int)pgt_u64(r, row, 1);
+        struct pgt_unique *u = gw_arena_calloc(a, 1, sizeof *u);
+        u->columns = gw_arena_calloc(a, (size_t)n + 1, sizeof *u->columns);
+        for (int k = row; k < row + n && k < PQntuples(r); k++) {
+            for (uint32_t i = 0; i < table->n_columns; i++) {
+                if (strcmp(pgt_clip(a, table->columns[i]->name), pgt_text(r, k, 2)) == 0) {
+                    u->columns[u->n++] = i;
+                    break;
+                }
+            }
+        }
+        if (u->n == (size_t)n) { // all of its columns are the task's
+            u->next = tab->uniques;
+            tab->uniques = u;
+        }
+    }
+}
+
+static bool
+is_among(uint32_t column, const uint32_t *key, size_t key_n)
+{
+    for (size_t i = 0; i < key_n; i++) {
+        if (key[i] == column) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+pgt_key_indexed(const struct pgt_target_table *tab, const uint32_t *key, size_t key_n)
+{
+    for (const struct pgt_unique *u = tab->uniques; u; u = u->next) {
+        size_t found = 0;
+        for (size_t i = 0; i < u->n; i++) {
+            found += is_among(u->columns[i], key, key_n);
+        }
+        if (found == u->n) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 look_up(struct pgt *t, const Gw__Table *table, struct pgt_target_table *tab, struct gw_err *err)
 {
@@ -96,6 +152,10 @@ look_up(struct pgt *t, const Gw__Table *table, struct pgt_target_table *tab, str
     rc = pgt_query(t, &r, err, 1, q, COLUMNS);
     if (rc == GW_OK) {
         fill(a, tab, table, r);
+        rc = pgt_query(t, &r, err, 1, q, UNIQUES);
+    }
+    if (rc == GW_OK) {
+        fill_uniques(a, tab, table, r);
     }
     return rc;
 }
@@ -119,6 +179,7 @@ pgt_stream_table(struct pgt *t, const Gw__Table *table, struct pgt_target_table 
     x->columns = gw_arena_calloc(&s->arena, table->n_columns + 1, sizeof *x->columns);
     x->key = gw_arena_memdup0(&s->arena, s->key.data, s->key.len);
     x->key_len = s->key.len;
+    x->replan_at = PGT_REPLAN_FIRST;
     int rc = look_up(t, table, x, err);
     if (rc == GW_OK) {
         x->next = s->tables;
