@@ -145,8 +145,10 @@ struct gw_target_ops {
     // Opens a transaction.
     int (*stream_begin)(void *self, struct gw_err *err);
     // Applies a set. *ret_rows = rows that were there (inserted, matched by an update, deleted), which the driver
-    // compares with n. GW_DATA: refused, as row of the set *ret_row if the server says so (SIZE_MAX: not known); nothing of
-    // this set is in the transaction, everything before is. A value that the server would alter is refused like any other.
+    // compares with n. GW_DATA: refused (which row of several, the driver finds by halving; with one row alone the error
+    // has the server's words, otherwise only its code); nothing of this set is in the transaction, everything before is.
+    // CONFIG: the same, for a reason that concerns the table. Any other failure closes the transaction. A value that the server
+    // would alter is refused like any other.
     int (*stream_apply)(void *self, const struct gw_change_set *set, uint64_t *ret_rows, struct gw_err *err);
     // Marks a point in the transaction (one at a time: a second call moves it), and takes back everything after it.
     int (*stream_mark)(void *self, struct gw_err *err);
@@ -159,7 +161,8 @@ struct gw_target_ops {
     int (*stream_suspend)(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
     // Last statement: the progress row to `position` and `counts`, if epoch, owner and the old position are the ones that
     // this session knows; then COMMIT. FENCED otherwise, with nothing written. A commit whose answer was lost is RETRY:
-    // the next claim finds out. Also legal without stream_begin: moves the position alone.
+    // the next claim finds out. GW_DATA: a constraint that waits for the end of the transaction refuses it; all of it is
+    // rolled back, and the claim holds. Also legal without stream_begin: moves the position alone.
     int (*stream_commit)(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "control.h"
 #include "stream.h"
 
@@ -161,6 +162,7 @@ myt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *re
     myt_unlock(t, s->lock);
     s->lock[0] = 0;
     s->claimed = false;
+    s->bulk = t->server.mariadb && !GW_FAULT("apply.stream.no_bulk"); // so that a test can take MySQL's way
     bool there = false;
     Gw__Progress progress;
     int rc = myt_control_exists(t, "progress", &there, e);

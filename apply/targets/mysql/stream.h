@@ -81,6 +81,7 @@ enum myt_mark { MYT_MARK_NONE, MYT_MARK_START, MYT_MARK_SET };
 struct myt_stream {
     struct gw_arena arena; // tables and statements
     bool claimed;
+    bool bulk;              // the server takes the values of many rows at once
     uint64_t epoch, packet; // max_allowed_packet
     struct gw_buf position; // the durable one
     char lock[MYT_LOCK_NAME];

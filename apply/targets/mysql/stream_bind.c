@@ -171,7 +171,7 @@ myt_bind_rows(struct myt *t, const struct gw_change_set *set, const struct myt_t
               struct myt_statement *st, size_t from, size_t to, struct gw_err *err)
 {
     struct myt_stream *s = t->stream;
-    bool bulk = t->server.mariadb;
+    bool bulk = t->stream->bulk;
     size_t rows = to - from, n = st->n_params, room = 1;
     reserve(s, rows * n + 1, (bulk ? n : rows * n) + 1);
     for (size_t row = from; row < to; row++) {
@@ -211,7 +211,7 @@ myt_statement_error(MYSQL_STMT *stmt, struct gw_err *err)
 int
 myt_execute(struct myt *t, struct myt_statement *st, size_t rows, uint64_t *ret_rows, struct gw_err *err)
 {
-    unsigned n = t->server.mariadb && st->n_params ? (unsigned)rows : 0;
+    unsigned n = t->stream->bulk && st->n_params ? (unsigned)rows : 0;
     if (mysql_stmt_attr_set(st->stmt, STMT_ATTR_ARRAY_SIZE, &n) || mysql_stmt_bind_param(st->stmt, t->stream->binds) ||
         mysql_stmt_execute(st->stmt)) {
         return myt_statement_error(st->stmt, err);

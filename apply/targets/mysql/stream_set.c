@@ -38,7 +38,9 @@ put_indexes(struct gw_buf *out, const uint32_t *indexes, size_t n)
 {
     uint32_t count = (uint32_t)n;
     gw_buf_put(out, &count, sizeof count);
-    gw_buf_put(out, indexes, n * sizeof *indexes);
+    if (n) {
+        gw_buf_put(out, indexes, n * sizeof *indexes);
+    }
 }
 
 static int
@@ -100,7 +102,7 @@ static size_t
 rows_at_once(const struct myt *t, const struct gw_change_set *set, enum myt_form form, size_t left)
 {
     bool several = form == MYT_INSERT && set->columns_n > 0 && set->columns_n * MYT_INSERT_ROWS <= MYT_PARAMS_MAX;
-    return !t->server.mariadb && several && left >= MYT_INSERT_ROWS ? MYT_INSERT_ROWS : 1;
+    return !t->stream->bulk && several && left >= MYT_INSERT_ROWS ? MYT_INSERT_ROWS : 1;
 }
 
 static int
@@ -117,7 +119,7 @@ run_rows(struct myt *t, struct run *run, const struct gw_change_set *set, enum m
             break;
         }
         stop = stop > to ? to : stop;
-        bool bulk = t->server.mariadb && st->n_params > 0;
+        bool bulk = t->stream->bulk && st->n_params > 0;
         if (at_once > 1 && stop - from < at_once) { // rows too long to go together
             rc = find_statement(t, run, set, form, 1, &st, err);
             at_once = 1;

@@ -163,7 +163,9 @@ put_indexes(struct gw_buf *out, const uint32_t *indexes, size_t n)
 {
     uint32_t count = (uint32_t)n;
     gw_buf_put(out, &count, sizeof count);
-    gw_buf_put(out, indexes, n * sizeof *indexes);
+    if (n) {
+        gw_buf_put(out, indexes, n * sizeof *indexes);
+    }
 }
 
 static int
