@@ -28,6 +28,7 @@ log_start(void **state)
     gw_buf_init(&f.lines, SIZE_MAX / 2);
     conform_ok(f.c, gw_my_connect(&f.db, f.c->task->source, getenv("GW_TEST_MYSQL_PASSWORD"),
                                   "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", 0, &server, &f.c->err));
+    f.mariadb = server.mariadb;
     log_run(&f, "SET SESSION lock_wait_timeout = 20");
     log_run(&f, "DROP DATABASE IF EXISTS " SDB);
     log_run(&f, "CREATE DATABASE " SDB " CHARACTER SET utf8mb4");
@@ -55,6 +56,16 @@ log_end(struct log_fixture *f)
     free(f->ends);
     free(f->transactions);
     conform_end(f->c);
+}
+
+void
+log_needs(struct log_fixture *f, bool mariadb)
+{
+    if (f->mariadb != mariadb) {
+        fprintf(stderr, "    only of %s\n", mariadb ? "MariaDB" : "MySQL");
+        log_end(f);
+        skip();
+    }
 }
 
 void

@@ -10,6 +10,7 @@
 struct log_fixture {
     struct conform *c;
     MYSQL *db; // the user's session
+    bool mariadb;
     void *self;
     Gw__Catalog *cat;
     struct gw_stream_start start;
@@ -23,6 +24,8 @@ struct log_fixture {
 };
 struct log_fixture log_start(void **state);
 void log_end(struct log_fixture *f);
+// Ends and skips the test where the server is not the one.
+void log_needs(struct log_fixture *f, bool mariadb);
 void log_run(struct log_fixture *f, const char *sql, ...) __attribute__((format(printf, 2, 3)));
 // Describes the tables of SDB, opens the stream (log_begin: and begins it).
 void log_open(struct log_fixture *f);

@@ -210,6 +210,7 @@ static void
 of_mariadb(void **state)
 {
     struct log_fixture f = log_start(state);
+    log_needs(&f, true);
     log_run(
         &f,
         "CREATE TABLE m (id int PRIMARY KEY, u uuid, a inet6, b inet4, c varchar(100) COMPRESSED, d text COMPRESSED,"
@@ -229,9 +230,67 @@ of_mariadb(void **state)
     log_end(&f);
 }
 
+static void
+of_mysql(void **state)
+{
+    struct log_fixture f = log_start(state);
+    log_needs(&f, false);
+    log_run(&f, "CREATE TABLE j (id int AUTO_INCREMENT PRIMARY KEY, d json, v vector(3), w int AS (id * 2) VIRTUAL,"
+                " x int AS (id * 3) STORED, KEY ((id + 1)))");
+    log_begin(&f);
+    static const char *const docs[] = {
+        "'null'",
+        "'true'",
+        "'[]'",
+        "'{}'",
+        "'\"\"'",
+        "'1'",
+        "'-1'",
+        "'32768'",
+        "'-32769'",
+        "'4294967296'",
+        "'18446744073709551615'",
+        "'-9223372036854775808'",
+        "'1.0'",
+        "'1.5e300'",
+        "'-0.0'",
+        "'1e-7'",
+        "'123456789.25'",
+        "'1.2345678901234567e-10'",
+        "'0.00001'",
+        "'1e15'",
+        "'1e16'",
+        "'100000000000000000000'",
+        "'{\"b\": 1, \"a\": [1, 2.50, null, {\"x\": \"y\"}], \"longer\": \"ä😀\", \"\": 0}'",
+        "'\"\\\\b\\\\f\\\\n\\\\r\\\\t\\\\u0001\\\\u001f \\\\\\\\ \\\\\" / \\\\u007f\"'",
+        "CAST(1.5 AS JSON)",
+        "CAST(-123456789012345678901234567890.123456789 AS JSON)",
+        "CAST(CAST('2026-11-23 10:15:00.123456' AS DATETIME(6)) AS JSON)",
+        "CAST(CAST('2026-11-23' AS DATE) AS JSON)",
+        "CAST(CAST('-100:15:00.5' AS TIME(6)) AS JSON)",
+        "JSON_ARRAY(CAST(TIMESTAMP'2026-11-23 10:15:00' AS DATETIME), x'00ff', b'101', 1.25)",
+        "JSON_OBJECT('blob', REPEAT(x'00ff41', 100))",
+        "JSON_OBJECT('k', REPEAT('x', 70000), 'l', 1, 'm', 70000, 'n', -70000)",
+        "JSON_ARRAY(REPEAT('x', 127), REPEAT('y', 128), REPEAT('z', 16384))",
+        "JSON_ARRAY(TRUE, FALSE, NULL, 3000000000, 1e0)",
+        "JSON_OBJECT('geo', ST_GeomFromText('POINT(1 2)'))",
+    };
+    for (size_t i = 0; i < sizeof docs / sizeof *docs; i++) {
+        log_run(&f, "INSERT INTO j (d) VALUES (%s)", docs[i]);
+    }
+    log_run(&f, "INSERT INTO j (d, v) VALUES (NULL, TO_VECTOR('[1,2.5,-3]'))");
+    same_values(&f);
+    log_end(&f);
+}
+
 static const struct conform_test tests[] = {
-    {"numbers", numbers}, {"floats", floats},     {"times", times},
-    {"texts", texts},     {"charsets", charsets}, {"types of MariaDB", of_mariadb},
+    {"numbers", numbers},
+    {"floats", floats},
+    {"times", times},
+    {"texts", texts},
+    {"charsets", charsets},
+    {"types of MariaDB", of_mariadb},
+    {"types of MySQL", of_mysql},
 };
 
 int

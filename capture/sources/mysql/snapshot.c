@@ -5,13 +5,16 @@
 // now and then while other sessions ask for their status, so that it is asked nine times and the majority believed. It says
 // nothing of changes that are not in the log: where a filter or a replica without log_slave_updates makes such changes, and
 // everywhere else, the token is unique. (A session with sql_log_bin = 0 hides its changes from everybody.)
+//
+// MySQL says nothing of the kind. There the token holds what had been executed before the snapshot was opened, and where the log
+// ended after it was: position.h says what follows from that. A lock would say more, and would keep everybody from committing.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
-#include "capture/sources/mysql/mysql_source.h"
+#include "capture/sources/mysql/stream.h"
 #include "common/clock.h"
 
 enum { ASKED = 9, TRIES = 5 };
@@ -75,16 +78,13 @@ majority(struct my_source *s, char *ret, size_t size, struct gw_err *err)
     return GW_OK;
 }
 
-// Does every change stand in the binary log, as far as can be seen from here?
+// MariaDB: does every change stand in the binary log, as far as can be seen from here?
 static int
 all_logged(struct my_source *s, bool *ret, struct gw_err *err)
 {
     MY_RES res = NULL;
     MY_RES status = NULL;
     *ret = false;
-    if (!s->server.mariadb) {
-        return GW_OK;
-    }
     int r = gw_my_query(s->db, &res, "SELECT @@log_bin, @@log_slave_updates", err);
     r = r == GW_OK ? gw_my_query(s->db, &status, "SHOW GLOBAL STATUS LIKE 'Slaves_running'", err) : r;
     if (r != GW_OK) {
@@ -126,16 +126,69 @@ begin(struct my_source *s, struct gw_err *err)
     return r;
 }
 
-int
-my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
-                  struct gw_err *err)
+// ---- MySQL -------------------------------------------------------------------------------------
+
+static int
+server_clock(struct my_source *s, unsigned long long *ret, struct gw_err *err)
 {
-    struct my_source *s = self;
-    if (handle && handle[0]) {
-        return gw_err_set(err, GW_AGAIN, NULL, "MySQL cannot join the snapshot of another session");
+    MY_RES res = NULL;
+    int r = gw_my_query(s->db, &res, "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)", err);
+    MYSQL_ROW row = r == GW_OK ? mysql_fetch_row(res) : NULL;
+    *ret = row && row[0] ? strtoull(row[0], NULL, 10) : 0;
+    return r;
+}
+
+// The end of the log; none: the server has no log, or does not say.
+static int
+log_end(struct my_source *s, struct gw_arena *a, struct my_log_end *ret, struct gw_err *err)
+{
+    struct gw_err refused = {0};
+    int r = my_log_end(s, a, ret, &refused);
+    if (r == GW_CONFIG) {
+        ret->at.file[0] = 0;
+        return GW_OK;
     }
-    gw_assert(!s->rows);
-    my_snapshot_end(s);
+    if (r != GW_OK) {
+        *err = refused;
+    }
+    return r;
+}
+
+static char *
+once(struct my_source *s, struct gw_arena *a)
+{
+    static unsigned count;
+    return gw_arena_printf(a, "%lld:%d:%lu:%u", (long long)gw_wall_us(), (int)getpid(), mysql_thread_id(s->db),
+                           ++count);
+}
+
+// The order is what it is all about: what is asked before, is older than the snapshot; what is asked behind, is not.
+static int
+begin_mysql(struct my_source *s, struct gw_arena *a, char **ret_token, struct gw_err *err)
+{
+    struct my_log_end from = {0}, to = {0};
+    unsigned long long at = 0, until = 0;
+    int r = log_end(s, a, &from, err);
+    r = r == GW_OK ? server_clock(s, &at, err) : r;
+    r = r == GW_OK ? begin(s, err) : r;
+    r = r == GW_OK ? log_end(s, a, &to, err) : r;
+    r = r == GW_OK ? server_clock(s, &until, err) : r;
+    if (r != GW_OK) {
+        return r;
+    }
+    *ret_token = from.at.file[0] && to.at.file[0]
+                     ? gw_arena_printf(a, "gtid:%s:%llu;from=%s:%llu;at=%llu;until=%llu;once=%s;gtid=%s", to.at.file,
+                                       (unsigned long long)to.at.pos, from.at.file, (unsigned long long)from.at.pos, at,
+                                       until, once(s, a), my_gtids_tidy(a, from.gtids, false))
+                     : gw_arena_printf(a, "once:%s", once(s, a));
+    return GW_OK;
+}
+
+// ---- all of them -------------------------------------------------------------------------------
+
+static int
+begin_mariadb(struct my_source *s, struct gw_arena *a, char **ret_token, struct gw_err *err)
+{
     bool logged = false;
     char position[360] = "";
     int r = all_logged(s, &logged, err);
@@ -147,13 +200,27 @@ my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret
             break;
         }
     }
+    if (r == GW_OK) {
+        *ret_token =
+            position[0] ? gw_arena_printf(a, "binlog:%s", position) : gw_arena_printf(a, "once:%s", once(s, a));
+    }
+    return r;
+}
+
+int
+my_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
+                  struct gw_err *err)
+{
+    struct my_source *s = self;
+    if (handle && handle[0]) {
+        return gw_err_set(err, GW_AGAIN, NULL, "MySQL cannot join the snapshot of another session");
+    }
+    gw_assert(!s->rows);
+    my_snapshot_end(s);
+    int r = s->server.mariadb ? begin_mariadb(s, a, ret_token, err) : begin_mysql(s, a, ret_token, err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "begin snapshot");
     }
-    static unsigned count;
-    *ret_token = position[0] ? gw_arena_printf(a, "binlog:%s", position)
-                             : gw_arena_printf(a, "once:%lld:%d:%lu:%u", (long long)gw_wall_us(), (int)getpid(),
-                                               mysql_thread_id(s->db), ++count);
     *ret_handle = gw_arena_strdup(a, "");
     return GW_OK;
 }

@@ -26,13 +26,8 @@ my_server_id(const Gw__Task *task, const char *task_uuid)
 
 // ---- what the server says of its log -----------------------------------------------------------
 
-struct master {
-    struct my_place at;
-    char *gtids; // MySQL: executed, at this place
-};
-
-static int
-master_status(struct my_source *s, struct gw_arena *a, struct master *ret, struct gw_err *err)
+int
+my_log_end(struct my_source *s, struct gw_arena *a, struct my_log_end *ret, struct gw_err *err)
 {
     MY_RES res = NULL;
     bool renamed = !s->server.mariadb && s->server.version >= 80400;
@@ -46,7 +41,7 @@ master_status(struct my_source *s, struct gw_arena *a, struct master *ret, struc
         gw_err_hint(err, "set log_bin and binlog_format=ROW, and restart it");
         return GW_CONFIG;
     }
-    struct master m = {.at = {.pos = strtoull(row[1], NULL, 10)}};
+    struct my_log_end m = {.at = {.pos = strtoull(row[1], NULL, 10)}};
     snprintf(m.at.file, sizeof m.at.file, "%s", row[0]);
     m.gtids = gw_arena_strdup(a, mysql_num_fields(res) > 4 && row[4] ? row[4] : "");
     *ret = m;
@@ -89,9 +84,8 @@ position_text(struct gw_arena *a, const struct my_place *at, const char *server,
     return gtids ? gw_arena_printf(a, "%s;gtid=%s", text, gtids) : text;
 }
 
-// Without blanks and line breaks, as positions are written.
-static char *
-tidy(struct gw_arena *a, const char *gtids, bool mariadb)
+char *
+my_gtids_tidy(struct gw_arena *a, const char *gtids, bool mariadb)
 {
     struct my_gtids g;
     MY_BUF out;
@@ -131,9 +125,9 @@ my_stream_open(void *self, struct gw_arena *a, const struct gw_stream_start *sta
 {
     (void)start; // nothing is made on the server
     struct my_source *s = self;
-    struct master m;
+    struct my_log_end m;
     char hash[9] = "", *gtids = NULL;
-    int r = master_status(s, a, &m, err);
+    int r = my_log_end(s, a, &m, err);
     r = r == GW_OK ? refuse_open_xa(s, err)
                    : r; // behind: what was prepared before and is gone now, is in every snapshot
     r = r == GW_OK ? server_hash(s, a, hash, err) : r;
@@ -145,7 +139,7 @@ my_stream_open(void *self, struct gw_arena *a, const struct gw_stream_start *sta
     if (r != GW_OK) {
         return gw_err_wrap(err, "open the stream");
     }
-    *ret_position = position_text(a, &m.at, hash, gtids ? tidy(a, gtids, s->server.mariadb) : NULL);
+    *ret_position = position_text(a, &m.at, hash, gtids ? my_gtids_tidy(a, gtids, s->server.mariadb) : NULL);
     *ret_handle = gw_arena_strdup(a, "");
     return GW_OK;
 }
@@ -163,9 +157,9 @@ int
 my_stream_now(void *self, struct gw_arena *a, char **ret_position, struct gw_err *err)
 {
     struct my_source *s = self;
-    struct master m;
+    struct my_log_end m;
     char hash[9] = "";
-    int r = master_status(s, a, &m, err);
+    int r = my_log_end(s, a, &m, err);
     r = r == GW_OK ? server_hash(s, a, hash, err) : r;
     if (r == GW_OK) {
         *ret_position = position_text(a, &m.at, hash, NULL);

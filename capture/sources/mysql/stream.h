@@ -111,6 +111,14 @@ int my_stream_event(struct my_stream *st, int64_t deadline_us, struct gw_event *
 // "file:byte;server=…;gtid=…" of where the stream stands between transactions.
 void my_stream_put_position(struct my_stream *st, struct gw_buf *out);
 
+struct my_log_end {
+    struct my_place at;
+    char *gtids; // MySQL: what was executed
+};
+// CONFIG: there is no log, or the user may not ask.
+int my_log_end(struct my_source *s, struct gw_arena *a, struct my_log_end *ret, struct gw_err *err);
+// Without blanks and line breaks, as positions are written.
+char *my_gtids_tidy(struct gw_arena *a, const char *gtids, bool mariadb);
 uint32_t my_server_id(const Gw__Task *task, const char *task_uuid);
 
 #endif
