@@ -11,7 +11,6 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/mapping.h"
-#include "common/secret.h"
 
 enum { LINKS_MAX = 16 };
 
@@ -54,7 +53,7 @@ open_source(struct capture *c, struct gw_err *err)
         return gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" is not part of this build", ep->engine);
     }
     const char *password = NULL;
-    int r = gw_secret_resolve(ep, &c->arena, &password, err);
+    int r = gw_worker_password(c->w, ep, &c->arena, &password, err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "source password");
     }
@@ -194,6 +193,21 @@ link_to(struct capture *c, const char *endpoint, struct gw_err *err)
     return s;
 }
 
+// A stream that failed may have failed because of its link: the next one gets a new connection. What is still queued on
+// this one is dropped with it.
+static void
+drop_link(struct capture *c, void *socket)
+{
+    for (size_t i = 0; i < c->links_n; i++) {
+        if (c->links[i].socket == socket) {
+            zmq_close(socket);
+            free(c->links[i].endpoint);
+            memmove(&c->links[i], &c->links[i + 1], (--c->links_n - i) * sizeof c->links[0]);
+            return;
+        }
+    }
+}
+
 static int
 send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *msg,
                  struct gw_err *err)
@@ -318,6 +332,7 @@ do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
         }
     }
     if (r != GW_OK) {
+        drop_link(c, link);
         return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema, rc->source->source_name,
                            rc->chunk->no);
     }

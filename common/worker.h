@@ -38,6 +38,11 @@ const char *gw_worker_name(const struct gw_worker *w);
 // The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome.
 const Gw__Task *gw_worker_task(const struct gw_worker *w);
 uint64_t gw_worker_task_tag(const struct gw_worker *w);
+// The password of one of the task's ends (`ep`): as it is found on this host (common/secret.h), else as the coordinator
+// handed it over. NULL: there is none, the client library's own ways apply. Lives until the arena is reset, or until
+// the next gw_worker_next.
+int gw_worker_password(struct gw_worker *w, const Gw__Endpoint *ep, struct gw_arena *a, const char **ret,
+                       struct gw_err *err);
 
 // The next command, in the worker's arena until the next call. GW_AGAIN at the deadline, GW_END when told to stop.
 int gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret, struct gw_err *err);

@@ -15,8 +15,7 @@ enum { ROUTES_MAX = 128, LINKS_MAX = 64 };
 struct pending {
     struct pending *next;
     zmq_msg_t payload;
-    Gw__DataKind kind;
-    uint32_t rows;
+    struct gw_envelope env; // kind, rows, codec and raw size are what it goes out with
 };
 
 // A stream on its way through.
@@ -39,6 +38,7 @@ struct transform {
     struct {
         char *endpoint;
         void *socket;
+        bool suspect; // a stream on it has failed: what comes next gets a new connection
     } links[LINKS_MAX];
     size_t links_n;
 };
@@ -82,21 +82,55 @@ fail_stream(struct transform *t, size_t at, const struct gw_err *err)
     route_free(t, at);
 }
 
+static bool
+link_is_used(const struct transform *t, const void *socket)
+{
+    for (size_t k = 0; k < t->routes_n; k++) {
+        if (t->routes[k]->out.socket == socket) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+drop_link(struct transform *t, size_t at)
+{
+    zmq_close(t->links[at].socket);
+    free(t->links[at].endpoint);
+    t->links[at] = t->links[--t->links_n];
+}
+
 // A link whose routes are all gone may go, too.
 static void
 drop_idle_link(struct transform *t)
 {
     for (size_t i = 0; i < t->links_n; i++) {
-        bool used = false;
-        for (size_t k = 0; k < t->routes_n; k++) {
-            used = used || t->routes[k]->out.socket == t->links[i].socket;
-        }
-        if (!used) {
-            zmq_close(t->links[i].socket);
-            free(t->links[i].endpoint);
-            t->links[i] = t->links[--t->links_n];
+        if (!link_is_used(t, t->links[i].socket)) {
+            drop_link(t, i);
             return;
         }
+    }
+}
+
+// Links that a stream failed on go as soon as the streams that still hope for them have ended.
+static void
+drop_suspect_links(struct transform *t)
+{
+    for (size_t i = 0; i < t->links_n;) {
+        if (t->links[i].suspect && !link_is_used(t, t->links[i].socket)) {
+            drop_link(t, i);
+        } else {
+            i++;
+        }
+    }
+}
+
+static void
+suspect_link(struct transform *t, const void *socket)
+{
+    for (size_t i = 0; i < t->links_n; i++) {
+        t->links[i].suspect = t->links[i].suspect || t->links[i].socket == socket;
     }
 }
 
@@ -104,7 +138,7 @@ static void *
 link_to(struct transform *t, const char *endpoint, struct gw_err *err)
 {
     for (size_t i = 0; i < t->links_n; i++) {
-        if (strcmp(t->links[i].endpoint, endpoint) == 0) {
+        if (!t->links[i].suspect && strcmp(t->links[i].endpoint, endpoint) == 0) {
             return t->links[i].socket;
         }
     }
@@ -119,6 +153,7 @@ link_to(struct transform *t, const char *endpoint, struct gw_err *err)
     if (s) {
         t->links[t->links_n].endpoint = strdup(endpoint);
         gw_assert(t->links[t->links_n].endpoint);
+        t->links[t->links_n].suspect = false;
         t->links[t->links_n++].socket = s;
     }
     return s;
@@ -156,9 +191,12 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
 {
     struct gw_arena a;
     gw_arena_init(&a);
-    const Gw__StreamOpen *open = gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
+    const Gw__StreamOpen *open = NULL;
     int r = GW_OK;
     void *socket = NULL;
+    if (env->codec == GW__CODEC__CODEC_RAW) { // only rows travel packed
+        open = gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
+    }
     if (!open || env->sequence != 0 || open->window_bytes == 0) {
         r = gw_err_set(err, GW_BUG, NULL, "malformed start of stream %" PRIu64, env->stream);
     } else if (t->routes_n == ROUTES_MAX) {
@@ -186,14 +224,14 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
 static int
 flush_route(struct transform *t, struct route *r, struct gw_err *err)
 {
-    while (r->head && gw_sender_may_send(&r->out, zmq_msg_size(&r->head->payload))) {
+    while (r->head && gw_sender_may_send(&r->out, r->head->env.raw_size)) {
         struct pending *p = r->head;
         r->head = p->next;
         if (!r->head) {
             r->tail = &r->head;
         }
-        size_t len = zmq_msg_size(&p->payload);
-        int s = gw_sender_send(&r->out, p->kind, p->rows, &p->payload, err);
+        size_t len = p->env.raw_size;
+        int s = gw_sender_forward(&r->out, &p->env, &p->payload, err);
         free(p);
         if (s != GW_OK) {
             return s;
@@ -204,15 +242,20 @@ flush_route(struct transform *t, struct route *r, struct gw_err *err)
 }
 
 static int
-cut_message(struct route *r, zmq_msg_t *payload, struct gw_err *err)
+cut_message(struct route *r, struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
 {
     struct gw_buf out;
+    int c = gw_payload_unpack(env, payload, err);
+    if (c != GW_OK) {
+        return c;
+    }
     gw_buf_init(&out, GW_PAYLOAD_MAX);
-    int c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex, r->columns, &out,
-                        &r->truncated, err);
+    c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex, r->columns, &out,
+                    &r->truncated, err);
     if (c == GW_OK) {
         zmq_msg_close(payload);
         gw_msg_take(payload, &out);
+        env->raw_size = zmq_msg_size(payload);
     }
     gw_buf_fini(&out);
     return c;
@@ -245,15 +288,20 @@ static int
 forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
 {
     int c = GW_OK;
-    uint64_t came = zmq_msg_size(payload);
+    struct gw_envelope out = *env;
     if (GW_FAULT("transform.forward")) {
         return gw_err_set(err, GW_RETRY, NULL, "fault point transform.forward");
     }
     if (env->kind == GW__DATA_KIND__DATA_ROWS) {
-        c = r->max_bytes ? cut_message(r, payload, err) : GW_OK;
-        r->bytes_out += zmq_msg_size(payload);
-    } else if (env->kind == GW__DATA_KIND__DATA_END) {
+        // What no rule touches stays as it came, packed or not.
+        c = r->max_bytes ? cut_message(r, &out, payload, err) : GW_OK;
+        r->bytes_out += out.raw_size;
+    } else {
+        c = gw_payload_unpack(&out, payload, err);
+    }
+    if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_END) {
         c = rewrite_end(r, payload, err);
+        out.raw_size = zmq_msg_size(payload);
         r->ended = true;
     }
     if (c != GW_OK) {
@@ -261,12 +309,12 @@ forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq
     }
     struct pending *p = malloc(sizeof *p);
     gw_assert(p);
-    *p = (struct pending){.kind = env->kind, .rows = env->rows};
+    *p = (struct pending){.env = out};
     zmq_msg_init(&p->payload);
     zmq_msg_move(&p->payload, payload);
     // Bytes that a cut took away are consumed here; the rest when it is sent on.
-    if (zmq_msg_size(&p->payload) < came) {
-        gw_inflow_consumed(&r->in, gw_worker_router(t->w), came - zmq_msg_size(&p->payload));
+    if (out.raw_size < env->raw_size) {
+        gw_inflow_consumed(&r->in, gw_worker_router(t->w), env->raw_size - out.raw_size);
     }
     *r->tail = p;
     r->tail = &p->next;
@@ -314,7 +362,7 @@ take_data(struct transform *t)
         zmq_msg_t payload;
         zmq_msg_init(&payload);
         struct gw_err err = {0};
-        int r = gw_receive(gw_worker_router(t->w), gw_worker_task_tag(t->w), &peer, &env, &payload, &err);
+        int r = gw_receive_packed(gw_worker_router(t->w), gw_worker_task_tag(t->w), &peer, &env, &payload, &err);
         if (r == GW_OK) {
             take_message(t, &peer, &env, &payload);
         } else if (r != GW_AGAIN) {
@@ -371,6 +419,7 @@ take_cancels(struct transform *t)
             struct route *r = t->routes[i];
             if (r->in.stream == stream && r->in.epoch <= epoch) {
                 gw_send_reset(gw_worker_router(t->w), &r->in.peer, r->in.task, stream, r->in.epoch);
+                suspect_link(t, r->out.socket); // it may be called back because nothing arrives at the other end
                 route_free(t, i);
             } else {
                 i++;
@@ -413,6 +462,7 @@ transform_run(struct gw_worker *w, struct gw_err *err)
             break;
         }
         take_cancels(&t);
+        drop_suspect_links(&t); // not while their sockets are being looked at
         zmq_pollitem_t items[LINKS_MAX + 1];
         int n = 0;
         items[n++] = (zmq_pollitem_t){.socket = gw_worker_router(w), .events = ZMQ_POLLIN};
