@@ -9,6 +9,7 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/link.h"
 #include "common/log.h"
 #include "common/mapping.h"
 
@@ -21,11 +22,9 @@ struct capture {
     void *self;
     bool open;
     char *token; // of the open snapshot; NULL = none
-    struct {
-        char *endpoint;
-        void *socket;
-    } links[LINKS_MAX];
+    struct gw_link links[LINKS_MAX];
     size_t links_n;
+    unsigned breaks; // of the stream's link, when the stream began
 };
 
 static void
@@ -169,43 +168,61 @@ do_plan(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
 
 // ---- reading a chunk ---------------------------------------------------------------------------
 
-// One socket per transform process, kept: credit of earlier streams that still arrives is ignored.
-static void *
-link_to(struct capture *c, const char *endpoint, struct gw_err *err)
+static void
+drop_link(struct capture *c, size_t at)
 {
-    for (size_t i = 0; i < c->links_n; i++) {
-        if (strcmp(c->links[i].endpoint, endpoint) == 0) {
-            return c->links[i].socket;
-        }
-    }
-    if (c->links_n == LINKS_MAX) { // transforms that came and went: the oldest goes
-        zmq_close(c->links[0].socket);
-        free(c->links[0].endpoint);
-        memmove(&c->links[0], &c->links[1], --c->links_n * sizeof c->links[0]);
-    }
-    void *s = gw_dealer_connect(gw_worker_zctx(c->w), endpoint, err);
-    if (s) {
-        c->links[c->links_n].socket = s;
-        c->links[c->links_n].endpoint = strdup(endpoint);
-        gw_assert(c->links[c->links_n].endpoint);
-        c->links_n++;
-    }
-    return s;
+    gw_link_close(&c->links[at]);
+    memmove(&c->links[at], &c->links[at + 1], (--c->links_n - at) * sizeof c->links[0]);
 }
 
-// A stream that failed may have failed because of its link: the next one gets a new connection. What is still queued on
-// this one is dropped with it.
-static void
-drop_link(struct capture *c, void *socket)
+static struct gw_link *
+link_of(struct capture *c, const void *socket)
 {
     for (size_t i = 0; i < c->links_n; i++) {
         if (c->links[i].socket == socket) {
-            zmq_close(socket);
-            free(c->links[i].endpoint);
-            memmove(&c->links[i], &c->links[i + 1], (--c->links_n - i) * sizeof c->links[0]);
-            return;
+            return &c->links[i];
         }
     }
+    return NULL;
+}
+
+// One socket per transform process, kept: credit of earlier streams that still arrives is ignored. But one that a stream
+// failed on may be why it failed: the next stream gets a new one, and what is still queued there is dropped with it.
+static void *
+link_to(struct capture *c, const char *endpoint, struct gw_err *err)
+{
+    for (size_t i = 0; i < c->links_n;) {
+        struct gw_link *l = &c->links[i];
+        bool wanted = strcmp(l->endpoint, endpoint) == 0;
+        gw_link_look(l);
+        c->breaks = l->breaks;
+        if (wanted && !l->suspect && gw_link_check(l, l->breaks, NULL) == GW_OK) {
+            return l->socket;
+        }
+        if (wanted) {
+            drop_link(c, i);
+        } else {
+            i++;
+        }
+    }
+    if (c->links_n == LINKS_MAX) { // transforms that came and went: the oldest goes
+        drop_link(c, 0);
+    }
+    struct gw_link *l = &c->links[c->links_n];
+    if (gw_link_open(l, gw_worker_zctx(c->w), endpoint, err) != GW_OK) {
+        return NULL;
+    }
+    c->links_n++;
+    c->breaks = 0;
+    return l->socket;
+}
+
+static int
+check_link(struct capture *c, const void *socket, struct gw_err *err)
+{
+    struct gw_link *l = link_of(c, socket);
+    gw_link_look(l);
+    return gw_link_check(l, c->breaks, err);
 }
 
 static int
@@ -217,6 +234,7 @@ send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint
         if (r == GW_OK && s->reset) {
             r = gw_err_set(err, GW_FENCED, NULL, "the receiver gave up the stream");
         }
+        r = r == GW_OK ? check_link(c, s->socket, err) : r;
         if (r != GW_OK) {
             zmq_msg_close(msg);
             return r;
@@ -224,8 +242,9 @@ send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint
         if (gw_sender_may_send(s, zmq_msg_size(msg))) {
             return gw_sender_send(s, kind, rows, msg, err);
         }
-        zmq_pollitem_t item = {.socket = s->socket, .events = ZMQ_POLLIN};
-        r = gw_worker_poll(c->w, &item, 1, gw_now_us() + 60 * GW_S, true, err);
+        zmq_pollitem_t items[] = {{.socket = s->socket, .events = ZMQ_POLLIN},
+                                  {.socket = link_of(c, s->socket)->watch, .events = ZMQ_POLLIN}};
+        r = gw_worker_poll(c->w, items, 2, gw_now_us() + GW_S, true, err);
         if (r != GW_OK && r != GW_AGAIN) {
             zmq_msg_close(msg);
             return r;
@@ -332,7 +351,7 @@ do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
         }
     }
     if (r != GW_OK) {
-        drop_link(c, link);
+        link_of(c, link)->suspect = true;
         return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema, rc->source->source_name,
                            rc->chunk->no);
     }
@@ -397,9 +416,8 @@ capture_run(struct gw_worker *w, struct gw_err *err)
         gw_worker_reply(w, &reply, &e);
     }
     close_source(&c);
-    for (size_t i = 0; i < c.links_n; i++) {
-        zmq_close(c.links[i].socket);
-        free(c.links[i].endpoint);
+    while (c.links_n) {
+        drop_link(&c, 0);
     }
     gw_arena_fini(&c.arena);
     return r;

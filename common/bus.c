@@ -162,7 +162,8 @@ gw_sender_forward(struct gw_sender *s, const struct gw_envelope *came, zmq_msg_t
     env.stream = s->stream;
     env.sequence = s->sequence;
     env.credit = 0;
-    if (s->packs && env.kind == GW__DATA_KIND__DATA_ROWS && env.codec == GW__CODEC__CODEC_RAW && gw_lz4_pack(payload)) {
+    bool bulk = env.kind == GW__DATA_KIND__DATA_ROWS || env.kind == GW__DATA_KIND__DATA_CHANGES;
+    if (s->packs && bulk && env.codec == GW__CODEC__CODEC_RAW && gw_lz4_pack(payload)) {
         env.codec = GW__CODEC__CODEC_LZ4;
     }
     size_t len = zmq_msg_size(payload);

@@ -447,6 +447,7 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     gw_arena_init(&w->task_arena);
     gw_arena_init(&w->command_arena);
     pthread_t thread;
+    (void)gw_log_open(stage->name, NULL, NULL); // until it has a name of its own
     if (gw_worker_identify(&o, stage, &err) != GW_OK || gw_log_open(o.name, o.log, &err) != GW_OK ||
         start(w, &o, &control, &thread, &err) != GW_OK) {
         gw_log_err(GW_LOG_ERROR, &err, "cannot start");

@@ -73,5 +73,6 @@ void gw_uuid(char out[37]);
 // Failure codes of godwit's own, which the coordinator acts on.
 #define GW_CODE_NO_SNAPSHOT "GW001" // the reader has lost its snapshot; another one may still have it
 #define GW_CODE_LOST        "GW002" // the worker is gone
+#define GW_CODE_LINK        "GW003" // the connection to the next worker broke, or does not come about
 
 #endif

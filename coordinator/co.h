@@ -9,7 +9,8 @@
 // steps.c    what is made after the rows
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
-// workers.c  hello, leases, jobs and their replies
+// workers.c  leases, jobs and their replies;  hello.c  who joins
+// routes.c   which workers do not reach each other
 // status.c   what people are told;  store.c  the SQLite file
 #ifndef GW_CO_H
 #define GW_CO_H
@@ -20,10 +21,11 @@
 
 #include "common/arena.h"
 #include "common/bus.h"
+#include "common/curve.h"
 #include "common/err.h"
 #include "common/worker.h"
 
-enum { WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX };
+enum { LISTENS_MAX = 4, WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX, DOUBTS_MAX = 256 };
 
 struct co;
 struct table;
@@ -33,11 +35,12 @@ struct flight;
 struct worker {
     bool alive;
     Gw__Stage stage;
-    char name[64], uuid[40], host[128], endpoint[256];
+    char name[64], uuid[40], host[128], endpoint[GW_ENDPOINT_MAX];
     uint32_t pid, restarts;
     uint8_t identity[GW_IDENTITY_MAX];
     size_t identity_len;
-    int64_t heard_us;
+    int64_t heard_us, lost_us;
+    bool trusted;         // nobody can listen to what is sent to it
     uint64_t job;         // in hand, 0 = idle
     uint64_t foreign_job; // still in hand from an earlier coordinator
     bool reserved;        // a capture that waits for its apply to be ready
@@ -118,7 +121,7 @@ struct flight {
     struct table *table;
     uint32_t chunk, generation;
     struct worker *apply, *capture, *transform;
-    char apply_uuid[40], transform_uuid[40];
+    char apply_uuid[40], capture_uuid[40], transform_uuid[40];
     uint64_t apply_job, capture_job, stream, epoch;
     bool durable, failed, lost, capture_done;
     struct gw_err err;
@@ -175,8 +178,14 @@ enum mode { MODE_RUN, MODE_CHECK, MODE_DROP };
 struct co {
     enum mode mode;
     bool fresh, hold;
-    const char *state_dir, *listen;
-    struct gw_arena arena; // of the plan; grows with restarts of tables
+    const char *state_dir;
+    const char *listen; // the first endpoint: it names this run when the process is started again
+    const char *also[LISTENS_MAX];
+    size_t also_n;
+    bool remote;                                   // workers may be on other hosts
+    struct gw_zap *zap;                            // NULL: there are no keys
+    const char *source_password, *target_password; // found here, for workers that find none; NULL = none. Never stored
+    struct gw_arena arena;                         // of the plan; grows with restarts of tables
     Gw__Task *task;
     char uuid[40], incarnation[40];
     void *zctx, *router;
@@ -193,6 +202,12 @@ struct co {
     struct gw_err failure;
     bool already_complete, leave;
     int64_t stop_until_us;
+
+    struct {
+        char a[40], b[40]; // uuids
+        int64_t until_us;
+    } doubts[DOUBTS_MAX];
+    size_t doubts_next;
 
     struct gw_peer asker; // who asked for the status last; it is told of the end unasked
 
@@ -228,7 +243,17 @@ const char *co_phase_name(enum phase p);
 bool co_running(const struct co *co); // new work may be given out
 void co_print_fsm(void);              // the table, as a graph for dot(1)
 
+// hello.c
+void co_take_hello(struct co *co, const struct gw_peer *peer, const char *address, const Gw__Hello *h);
+void co_send_welcome(struct co *co, const struct worker *w);
+
+// routes.c: which workers do not reach each other
+void co_route_failed(struct co *co, const struct worker *a, const struct worker *b);
+bool co_route_doubtful(const struct co *co, const struct worker *a, const struct worker *b);
+
 // workers.c
+void co_send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m);
+void co_worker_lost(struct co *co, struct worker *w, const char *why);
 bool co_is_idle(const struct worker *w);
 struct worker *co_idle(struct co *co, Gw__Stage stage);
 size_t co_alive(const struct co *co, Gw__Stage stage);

@@ -7,6 +7,7 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/link.h"
 #include "common/log.h"
 
 enum { ROUTES_MAX = 128, LINKS_MAX = 64 };
@@ -27,7 +28,8 @@ struct route {
     bool *is_hex;
     size_t columns;
     uint64_t bytes_out, truncated;
-    bool ended; // END has been taken in
+    bool ended;      // END has been taken in
+    unsigned breaks; // of the link out, when the stream began
 };
 
 struct transform {
@@ -35,11 +37,7 @@ struct transform {
     struct gw_arena arena; // of the job in hand
     struct route *routes[ROUTES_MAX];
     size_t routes_n;
-    struct {
-        char *endpoint;
-        void *socket;
-        bool suspect; // a stream on it has failed: what comes next gets a new connection
-    } links[LINKS_MAX];
+    struct gw_link links[LINKS_MAX]; // suspect: a stream on it has failed, what comes next gets a new connection
     size_t links_n;
 };
 
@@ -96,8 +94,7 @@ link_is_used(const struct transform *t, const void *socket)
 static void
 drop_link(struct transform *t, size_t at)
 {
-    zmq_close(t->links[at].socket);
-    free(t->links[at].endpoint);
+    gw_link_close(&t->links[at]);
     t->links[at] = t->links[--t->links_n];
 }
 
@@ -126,12 +123,15 @@ drop_suspect_links(struct transform *t)
     }
 }
 
-static void
-suspect_link(struct transform *t, const void *socket)
+static struct gw_link *
+link_of(struct transform *t, const void *socket)
 {
     for (size_t i = 0; i < t->links_n; i++) {
-        t->links[i].suspect = t->links[i].suspect || t->links[i].socket == socket;
+        if (t->links[i].socket == socket) {
+            return &t->links[i];
+        }
     }
+    return NULL;
 }
 
 static void *
@@ -149,14 +149,31 @@ link_to(struct transform *t, const char *endpoint, struct gw_err *err)
         gw_err_set(err, GW_RETRY, NULL, "too many apply processes at once: %d", LINKS_MAX);
         return NULL;
     }
-    void *s = gw_dealer_connect(gw_worker_zctx(t->w), endpoint, err);
-    if (s) {
-        t->links[t->links_n].endpoint = strdup(endpoint);
-        gw_assert(t->links[t->links_n].endpoint);
-        t->links[t->links_n].suspect = false;
-        t->links[t->links_n++].socket = s;
+    struct gw_link *l = &t->links[t->links_n];
+    if (gw_link_open(l, gw_worker_zctx(t->w), endpoint, err) != GW_OK) {
+        return NULL;
     }
-    return s;
+    t->links_n++;
+    return l->socket;
+}
+
+// Streams whose connection broke under them are lost; so are those whose connection does not come about.
+static void
+check_links(struct transform *t)
+{
+    for (size_t i = 0; i < t->links_n; i++) {
+        gw_link_look(&t->links[i]);
+    }
+    for (size_t i = 0; i < t->routes_n;) {
+        struct gw_err err = {0};
+        struct gw_link *l = link_of(t, t->routes[i]->out.socket);
+        if (gw_link_check(l, t->routes[i]->breaks, &err) != GW_OK) {
+            l->suspect = true;
+            fail_stream(t, i, &err);
+        } else {
+            i++;
+        }
+    }
 }
 
 // Which columns are cut, in the order of the fields.
@@ -210,6 +227,8 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
         gw_inflow_init(&route->in, peer, env->task, env, open->window_bytes);
         gw_inflow_consumed(&route->in, gw_worker_router(t->w), 0); // the opening message may be a large one
         gw_sender_init(&route->out, socket, env->task, env->stream, env->epoch, open->window_bytes);
+        gw_link_look(link_of(t, socket));
+        route->breaks = link_of(t, socket)->breaks;
         set_limits(route, open);
         t->routes[t->routes_n++] = route;
         *ret = route;
@@ -419,7 +438,8 @@ take_cancels(struct transform *t)
             struct route *r = t->routes[i];
             if (r->in.stream == stream && r->in.epoch <= epoch) {
                 gw_send_reset(gw_worker_router(t->w), &r->in.peer, r->in.task, stream, r->in.epoch);
-                suspect_link(t, r->out.socket); // it may be called back because nothing arrives at the other end
+                link_of(t, r->out.socket)->suspect =
+                    true; // it may be called back because nothing arrives at the other end
                 route_free(t, i);
             } else {
                 i++;
@@ -462,17 +482,22 @@ transform_run(struct gw_worker *w, struct gw_err *err)
             break;
         }
         take_cancels(&t);
+        check_links(&t);
         drop_suspect_links(&t); // not while their sockets are being looked at
-        zmq_pollitem_t items[LINKS_MAX + 1];
+        zmq_pollitem_t items[2 * LINKS_MAX + 1];
         int n = 0;
         items[n++] = (zmq_pollitem_t){.socket = gw_worker_router(w), .events = ZMQ_POLLIN};
         for (size_t i = 0; i < t.links_n; i++) {
             items[n++] = (zmq_pollitem_t){.socket = t.links[i].socket, .events = ZMQ_POLLIN};
         }
+        int links = n;
+        for (size_t i = 0; i < t.links_n; i++) {
+            items[n++] = (zmq_pollitem_t){.socket = t.links[i].watch, .events = ZMQ_POLLIN};
+        }
         r = gw_worker_poll(w, items, n, gw_now_us() + GW_S, false, err);
         if (r == GW_OK) {
             (void)take_data(&t);
-            for (int i = 1; i < n; i++) {
+            for (int i = 1; i < links; i++) {
                 if (items[i].revents) {
                     take_credit(&t, items[i].socket);
                 }
@@ -484,9 +509,8 @@ transform_run(struct gw_worker *w, struct gw_err *err)
     while (t.routes_n) {
         route_free(&t, 0);
     }
-    for (size_t i = 0; i < t.links_n; i++) {
-        zmq_close(t.links[i].socket);
-        free(t.links[i].endpoint);
+    while (t.links_n) {
+        drop_link(&t, 0);
     }
     gw_arena_fini(&t.arena);
     return r;
