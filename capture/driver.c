@@ -186,6 +186,22 @@ link_of(struct capture *c, const void *socket)
     return NULL;
 }
 
+// Streams that this process is done with, whose ends are lost with their connection. The coordinator would notice that they
+// stand still, but later.
+static void
+tell_lost_streams(struct capture *c)
+{
+    for (size_t i = 0; i < c->links_n; i++) {
+        uint64_t stream, epoch;
+        struct gw_err err = {0};
+        gw_link_look(&c->links[i]);
+        while (gw_link_take_lost(&c->links[i], &stream, &epoch, &err)) {
+            c->links[i].suspect = true;
+            gw_worker_stream_failed(c->w, stream, epoch, &err);
+        }
+    }
+}
+
 // One socket per transform process, kept: credit of earlier streams that still arrives is ignored. But one that a stream
 // failed on may be why it failed: the next stream gets a new one, and what is still queued there is dropped with it.
 static void *
@@ -200,6 +216,7 @@ link_to(struct capture *c, const char *endpoint, struct gw_err *err)
             return l->socket;
         }
         if (wanted) {
+            tell_lost_streams(c);
             drop_link(c, i);
         } else {
             i++;
@@ -245,6 +262,7 @@ send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint
         zmq_pollitem_t items[] = {{.socket = s->socket, .events = ZMQ_POLLIN},
                                   {.socket = link_of(c, s->socket)->watch, .events = ZMQ_POLLIN}};
         r = gw_worker_poll(c->w, items, 2, gw_now_us() + GW_S, true, err);
+        tell_lost_streams(c);
         if (r != GW_OK && r != GW_AGAIN) {
             zmq_msg_close(msg);
             return r;
@@ -355,6 +373,7 @@ do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
         return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema, rc->source->source_name,
                            rc->chunk->no);
     }
+    gw_link_ended(link_of(c, link), rc->stream, rc->epoch, c->breaks);
     done->table_id = rc->chunk->table_id;
     done->no = rc->chunk->no;
     done->snapshot = c->token;
@@ -394,8 +413,9 @@ capture_run(struct gw_worker *w, struct gw_err *err)
     int r;
     for (;;) {
         const Gw__Command *cmd;
-        r = gw_worker_next(w, gw_now_us() + 3600 * GW_S, &cmd, err);
+        r = gw_worker_next(w, gw_now_us() + (c.links_n ? GW_S : 3600 * GW_S), &cmd, err);
         if (r == GW_AGAIN) {
+            tell_lost_streams(&c);
             continue;
         }
         if (r != GW_OK) {

@@ -91,3 +91,26 @@ gw_link_check(const struct gw_link *l, unsigned breaks, struct gw_err *err)
     }
     return GW_OK;
 }
+
+void
+gw_link_ended(struct gw_link *l, uint64_t stream, uint64_t epoch, unsigned breaks)
+{
+    unsigned at = l->ended_next++ % GW_LINK_ENDED_MAX;
+    l->ended[at].stream = stream;
+    l->ended[at].epoch = epoch;
+    l->ended[at].breaks = breaks;
+}
+
+bool
+gw_link_take_lost(struct gw_link *l, uint64_t *stream, uint64_t *epoch, struct gw_err *err)
+{
+    for (size_t i = 0; i < GW_LINK_ENDED_MAX; i++) {
+        if (l->ended[i].stream && gw_link_check(l, l->ended[i].breaks, err) != GW_OK) {
+            *stream = l->ended[i].stream;
+            *epoch = l->ended[i].epoch;
+            l->ended[i].stream = 0;
+            return true;
+        }
+    }
+    return false;
+}

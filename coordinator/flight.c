@@ -163,23 +163,10 @@ is_echo(const struct gw_err *e)
     return e->cls == GW_FENCED || e->cls == GW_AGAIN;
 }
 
-// Which of the two links it was is not known; both are avoided for a while.
-static void
-doubt_routes(struct co *co, const struct flight *f)
-{
-    co_route_failed(co, f->transform, f->apply);
-    if (f->capture) {
-        co_route_failed(co, f->capture, f->transform);
-    }
-}
-
 static void
 flight_failed(struct co *co, struct flight *f, const struct gw_err *e)
 {
     bool first = !f->failed;
-    if (strcmp(e->code, GW_CODE_LINK) == 0) {
-        doubt_routes(co, f);
-    }
     if (first || (is_echo(&f->err) && !is_echo(e))) {
         f->err = *e;
         f->lost = strcmp(e->code, GW_CODE_LOST) == 0;
@@ -228,6 +215,9 @@ capture_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     w->reserved = false;
     f->capture = NULL;
     f->capture_done = e->cls == GW_OK;
+    if (strcmp(e->code, GW_CODE_LINK) == 0) {
+        co_route_failed(co, w, f->transform);
+    }
     if (e->cls != GW_OK && !f->durable) {
         // The snapshot cannot see this table as it is stored now: nobody else who is in it can, either.
         if (e->cls == GW_AGAIN && strcmp(e->code, GW_CODE_NO_SNAPSHOT) != 0) {
@@ -244,9 +234,12 @@ co_flight_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed 
 {
     for (size_t i = 0; i < FLIGHTS_MAX; i++) {
         struct flight *f = &co->flights[i];
-        if (f->used && f->transform == w && f->stream == sf->stream && f->epoch == sf->epoch) {
+        if (f->used && !f->durable && f->stream == sf->stream && f->epoch == sf->epoch) {
             struct gw_err e = {0};
             gw_failure_to_err(sf->failure, &e);
+            if (strcmp(e.code, GW_CODE_LINK) == 0) {
+                co_route_failed(co, w, w == f->transform ? f->apply : f->transform);
+            }
             flight_failed(co, f, &e);
             settle(co, f);
         }
@@ -297,7 +290,11 @@ check_stalls(struct co *co)
             struct gw_err e = {0};
             gw_err_set(&e, GW_RETRY, NULL, "stream %" PRIu64 " from %s over %s to %s stands still", f->stream,
                        f->capture ? f->capture->name : "a worker that is done", f->transform->name, f->apply->name);
-            doubt_routes(co, f);
+            // Which of the two links it is, nobody has noticed.
+            co_route_failed(co, f->transform, f->apply);
+            if (f->capture) {
+                co_route_failed(co, f->capture, f->transform);
+            }
             flight_failed(co, f, &e);
             settle(co, f);
         }

@@ -43,6 +43,17 @@ struct transform {
 
 // ---- routes ------------------------------------------------------------------------------------
 
+static struct gw_link *
+link_of(struct transform *t, const void *socket)
+{
+    for (size_t i = 0; i < t->links_n; i++) {
+        if (t->links[i].socket == socket) {
+            return &t->links[i];
+        }
+    }
+    return NULL;
+}
+
 static void
 route_free(struct transform *t, size_t at)
 {
@@ -57,6 +68,15 @@ route_free(struct transform *t, size_t at)
     free(r->is_hex);
     free(r);
     t->routes[at] = t->routes[--t->routes_n];
+}
+
+// All of it was sent on.
+static void
+route_end(struct transform *t, size_t at)
+{
+    const struct route *r = t->routes[at];
+    gw_link_ended(link_of(t, r->out.socket), r->in.stream, r->in.epoch, r->breaks);
+    route_free(t, at);
 }
 
 static struct route *
@@ -123,17 +143,6 @@ drop_suspect_links(struct transform *t)
     }
 }
 
-static struct gw_link *
-link_of(struct transform *t, const void *socket)
-{
-    for (size_t i = 0; i < t->links_n; i++) {
-        if (t->links[i].socket == socket) {
-            return &t->links[i];
-        }
-    }
-    return NULL;
-}
-
 static void *
 link_to(struct transform *t, const char *endpoint, struct gw_err *err)
 {
@@ -162,7 +171,13 @@ static void
 check_links(struct transform *t)
 {
     for (size_t i = 0; i < t->links_n; i++) {
+        uint64_t stream, epoch;
+        struct gw_err err = {0};
         gw_link_look(&t->links[i]);
+        while (gw_link_take_lost(&t->links[i], &stream, &epoch, &err)) {
+            t->links[i].suspect = true;
+            gw_worker_stream_failed(t->w, stream, epoch, &err);
+        }
     }
     for (size_t i = 0; i < t->routes_n;) {
         struct gw_err err = {0};
@@ -366,7 +381,7 @@ take_message(struct transform *t, const struct gw_peer *peer, const struct gw_en
         gw_worker_stream_failed(t->w, env->stream, env->epoch, &err);
         gw_send_reset(gw_worker_router(t->w), peer, env->task, env->stream, env->epoch);
     } else if (r->ended && !r->head) {
-        route_free(t, at);
+        route_end(t, at);
     }
 }
 
@@ -422,7 +437,7 @@ take_credit(struct transform *t, void *socket)
         } else if (flush_route(t, r, &err) != GW_OK) {
             fail_stream(t, at, &err);
         } else if (r->ended && !r->head) {
-            route_free(t, at);
+            route_end(t, at);
         }
     }
 }
