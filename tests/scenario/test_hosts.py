@@ -46,8 +46,7 @@ def net(base):
         servers = [PostgreSQL(base / "hosts-pg", host=n["source"]), PostgreSQL(base / "hosts-pg2", host=n["target"]),
                    MariaDB(base / "hosts-my", host=n["target"])]
         n.keys, n.pg, n.pg_target, n.my_target = base / "keys", *servers
-        for s in servers:
-            s.start()
+        n.pg.start()
         db = n.source = PostgreSQLDatabase(n.pg, "src")
         db.script(["CREATE TABLE large (id int PRIMARY KEY, word text NOT NULL, noise text NOT NULL)",
                    f"INSERT INTO large SELECT i, repeat('godwit ' || i % 7 || ' ', 30), md5(i::text) || md5((i + 1)::text)"
@@ -65,6 +64,8 @@ class Load:
     def __init__(self, net, folder, target="postgresql"):
         self.net, self.folder = net, folder
         server, cls = {"postgresql": (net.pg_target, PostgreSQLDatabase), "mysql": (net.my_target, MySQLDatabase)}[target]
+        if not server.running():
+            server.start()
         self.target = cls(server, server.new_name("tgt"))
         self.task = Task(folder, net.source, self.target).own("chunk-size-kb", 256).own("batch-kb", 16)
         self.endpoint = f"tcp://{net['lead'].address}:7750"
