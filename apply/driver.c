@@ -125,11 +125,12 @@ static const struct {
     Gw__Command__BodyCase body;
     int (*run)(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
 } jobs[] = {
-    {GW__COMMAND__BODY_PREFLIGHT, do_preflight},     {GW__COMMAND__BODY_LOAD_STATE, do_load_state},
-    {GW__COMMAND__BODY_REGISTER, do_register},       {GW__COMMAND__BODY_PREPARE, do_prepare},
-    {GW__COMMAND__BODY_LOAD_CHUNK, gw_apply_load},   {GW__COMMAND__BODY_FINISH_PLAN, do_finish_plan},
-    {GW__COMMAND__BODY_FINISH_STEP, do_finish_step}, {GW__COMMAND__BODY_SET_TABLE, do_set_table},
-    {GW__COMMAND__BODY_COMPLETE, do_complete},       {GW__COMMAND__BODY_DROP, do_drop},
+    {GW__COMMAND__BODY_PREFLIGHT, do_preflight},       {GW__COMMAND__BODY_LOAD_STATE, do_load_state},
+    {GW__COMMAND__BODY_REGISTER, do_register},         {GW__COMMAND__BODY_PREPARE, do_prepare},
+    {GW__COMMAND__BODY_LOAD_CHUNK, gw_apply_load},     {GW__COMMAND__BODY_FINISH_PLAN, do_finish_plan},
+    {GW__COMMAND__BODY_FINISH_STEP, do_finish_step},   {GW__COMMAND__BODY_SET_TABLE, do_set_table},
+    {GW__COMMAND__BODY_COMPLETE, do_complete},         {GW__COMMAND__BODY_DROP, do_drop},
+    {GW__COMMAND__BODY_APPLY_STREAM, gw_apply_stream},
 };
 
 static int

@@ -21,5 +21,7 @@ struct gw_apply {
 
 // load.c: one chunk from Ready to durable.
 int gw_apply_load(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
+// stream.c: a stream of changes from its claim to its end at a transaction's boundary.
+int gw_apply_stream(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
 
 #endif

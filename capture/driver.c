@@ -5,30 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/source.h"
-#include "common/bus.h"
+#include "capture/capture.h"
 #include "common/clock.h"
-#include "common/fault.h"
-#include "common/link.h"
 #include "common/log.h"
 #include "common/mapping.h"
+#include "common/policy.h"
 
-enum { LINKS_MAX = 16 };
-
-struct capture {
-    struct gw_worker *w;
-    struct gw_arena arena; // of the job in hand
-    const struct gw_source_ops *ops;
-    void *self;
-    bool open;
-    char *token; // of the open snapshot; NULL = none
-    struct gw_link links[LINKS_MAX];
-    size_t links_n;
-    unsigned breaks; // of the stream's link, when the stream began
-};
-
-static void
-close_source(struct capture *c)
+void
+gw_capture_close_source(struct capture *c)
 {
     if (c->self) {
         c->ops->close(c->self);
@@ -60,7 +44,7 @@ open_source(struct capture *c, struct gw_err *err)
     gw_assert(c->self);
     r = c->ops->open(c->self, ep, password, err);
     if (r != GW_OK) {
-        close_source(c);
+        gw_capture_close_source(c);
         return gw_err_wrap(err, "source");
     }
     c->open = true;
@@ -86,6 +70,18 @@ select_tables(const Gw__Task *task, Gw__Catalog *cat)
 }
 
 static int
+stream_preflight(struct capture *c, Gw__Catalog *cat, struct gw_err *err)
+{
+    const Gw__Task *task = gw_worker_task(c->w);
+    if (!(c->ops->caps & GW_SOURCE_STREAM)) {
+        gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" has no stream of changes", c->ops->name);
+        gw_err_hint(err, "migration type \"full-load\" is what it can do");
+        return GW_CONFIG;
+    }
+    return c->ops->stream_preflight(c->self, &c->arena, task, cat, err);
+}
+
+static int
 do_inspect(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
 {
     Gw__Catalog *cat = gw_pb_new(&c->arena, Gw__Catalog, gw__catalog__init);
@@ -98,6 +94,9 @@ do_inspect(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct g
             gw_mapping_unmatched(task, cat, &c->arena);
             select_tables(task, cat);
             r = c->ops->describe(c->self, &c->arena, cat, err);
+        }
+        if (r == GW_OK && gw_task_streams(task)) {
+            r = stream_preflight(c, cat, err);
         }
     }
     reply->body_case = GW__REPLY__BODY_CATALOG;
@@ -118,6 +117,18 @@ do_sequences(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct
 
 // ---- snapshot and plan -------------------------------------------------------------------------
 
+// A later snapshot can be older: what the stream's first one saw and this one does not, nobody would bring.
+static int
+check_not_before(struct capture *c, const char *first, const char *token, struct gw_err *err)
+{
+    bool covers = true;
+    int r = first[0] && c->ops->snapshot_covers ? c->ops->snapshot_covers(first, token, &covers, err) : GW_OK;
+    if (r == GW_OK && !covers) {
+        r = gw_err_set(err, GW_AGAIN, NULL, "snapshot %s does not see all that %s saw", token, first);
+    }
+    return r;
+}
+
 static int
 do_snapshot(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
 {
@@ -133,6 +144,10 @@ do_snapshot(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct 
     const char *want = cmd->open_snapshot->token;
     if (want[0] && strcmp(want, token) != 0) {
         return gw_err_set(err, GW_AGAIN, NULL, "the shared snapshot is %s, not %s", token, want);
+    }
+    r = check_not_before(c, cmd->open_snapshot->not_before, token, err);
+    if (r != GW_OK) {
+        return r;
     }
     c->token = strdup(token);
     gw_assert(c->token);
@@ -166,231 +181,20 @@ do_plan(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_e
     return GW_OK;
 }
 
-// ---- reading a chunk ---------------------------------------------------------------------------
-
-static void
-drop_link(struct capture *c, size_t at)
-{
-    gw_link_close(&c->links[at]);
-    memmove(&c->links[at], &c->links[at + 1], (--c->links_n - at) * sizeof c->links[0]);
-}
-
-static struct gw_link *
-link_of(struct capture *c, const void *socket)
-{
-    for (size_t i = 0; i < c->links_n; i++) {
-        if (c->links[i].socket == socket) {
-            return &c->links[i];
-        }
-    }
-    return NULL;
-}
-
-// Streams that this process is done with, whose ends are lost with their connection. The coordinator would notice that they
-// stand still, but later.
-static void
-tell_lost_streams(struct capture *c)
-{
-    for (size_t i = 0; i < c->links_n; i++) {
-        uint64_t stream, epoch;
-        struct gw_err err = {0};
-        gw_link_look(&c->links[i]);
-        while (gw_link_take_lost(&c->links[i], &stream, &epoch, &err)) {
-            c->links[i].suspect = true;
-            gw_worker_stream_failed(c->w, stream, epoch, &err);
-        }
-    }
-}
-
-// One socket per transform process, kept: credit of earlier streams that still arrives is ignored. But one that a stream
-// failed on may be why it failed: the next stream gets a new one, and what is still queued there is dropped with it.
-static void *
-link_to(struct capture *c, const char *endpoint, struct gw_err *err)
-{
-    for (size_t i = 0; i < c->links_n;) {
-        struct gw_link *l = &c->links[i];
-        bool wanted = strcmp(l->endpoint, endpoint) == 0;
-        gw_link_look(l);
-        c->breaks = l->breaks;
-        if (wanted && !l->suspect && gw_link_check(l, l->breaks, NULL) == GW_OK) {
-            return l->socket;
-        }
-        if (wanted) {
-            tell_lost_streams(c);
-            drop_link(c, i);
-        } else {
-            i++;
-        }
-    }
-    if (c->links_n == LINKS_MAX) { // transforms that came and went: the oldest goes
-        drop_link(c, 0);
-    }
-    struct gw_link *l = &c->links[c->links_n];
-    if (gw_link_open(l, gw_worker_zctx(c->w), endpoint, err) != GW_OK) {
-        return NULL;
-    }
-    c->links_n++;
-    c->breaks = 0;
-    return l->socket;
-}
-
-static int
-check_link(struct capture *c, const void *socket, struct gw_err *err)
-{
-    struct gw_link *l = link_of(c, socket);
-    gw_link_look(l);
-    return gw_link_check(l, c->breaks, err);
-}
-
-static int
-send_with_credit(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *msg,
-                 struct gw_err *err)
-{
-    for (;;) {
-        int r = gw_sender_drain(s, err);
-        if (r == GW_OK && s->reset) {
-            r = gw_err_set(err, GW_FENCED, NULL, "the receiver gave up the stream");
-        }
-        r = r == GW_OK ? check_link(c, s->socket, err) : r;
-        if (r != GW_OK) {
-            zmq_msg_close(msg);
-            return r;
-        }
-        if (gw_sender_may_send(s, zmq_msg_size(msg))) {
-            return gw_sender_send(s, kind, rows, msg, err);
-        }
-        zmq_pollitem_t items[] = {{.socket = s->socket, .events = ZMQ_POLLIN},
-                                  {.socket = link_of(c, s->socket)->watch, .events = ZMQ_POLLIN}};
-        r = gw_worker_poll(c->w, items, 2, gw_now_us() + GW_S, true, err);
-        tell_lost_streams(c);
-        if (r != GW_OK && r != GW_AGAIN) {
-            zmq_msg_close(msg);
-            return r;
-        }
-    }
-}
-
-static int
-send_open(struct capture *c, struct gw_sender *s, const Gw__ReadChunk *rc, struct gw_err *err)
-{
-    Gw__StreamOpen open = GW__STREAM_OPEN__INIT;
-    open.next_endpoint = rc->apply_endpoint;
-    open.table = rc->target;
-    open.n_max_bytes = rc->n_max_bytes;
-    open.max_bytes = rc->max_bytes;
-    open.window_bytes = gw_worker_task(c->w)->window_bytes;
-    zmq_msg_t msg;
-    zmq_msg_init_size(&msg, gw__stream_open__get_packed_size(&open));
-    gw__stream_open__pack(&open, zmq_msg_data(&msg));
-    return send_with_credit(c, s, GW__DATA_KIND__DATA_OPEN, 0, &msg, err);
-}
-
-static int
-send_end(struct capture *c, struct gw_sender *s, const Gw__Chunk *done, struct gw_err *err)
-{
-    Gw__StreamEnd end = GW__STREAM_END__INIT;
-    end.rows = done->rows_read;
-    end.bytes = done->bytes;
-    zmq_msg_t msg;
-    zmq_msg_init_size(&msg, gw__stream_end__get_packed_size(&end));
-    gw__stream_end__pack(&end, zmq_msg_data(&msg));
-    return send_with_credit(c, s, GW__DATA_KIND__DATA_END, 0, &msg, err);
-}
-
-// Batches go out as they are read; the buffer's memory becomes the message's.
-static int
-send_rows(struct capture *c, struct gw_sender *s, Gw__Chunk *done, struct gw_err *err)
-{
-    const Gw__Task *task = gw_worker_task(c->w);
-    struct gw_buf batch;
-    gw_buf_init(&batch, GW_PAYLOAD_MAX);
-    int r = GW_OK;
-    while (r == GW_OK) {
-        uint32_t rows = 0;
-        (void)gw_buf_room(&batch, task->batch_bytes + task->batch_bytes / 4);
-        r = c->ops->chunk_next(c->self, &batch, task->batch_bytes, task->load->commit_rate, &rows, err);
-        if ((r != GW_OK && r != GW_END) || (rows == 0 && r == GW_END)) {
-            break;
-        }
-        if (GW_FAULT("capture.chunk.read")) {
-            r = gw_err_set(err, GW_RETRY, NULL, "fault point capture.chunk.read");
-            break;
-        }
-        done->rows_read += rows;
-        done->bytes += batch.len;
-        zmq_msg_t msg;
-        gw_msg_take(&msg, &batch);
-        int sent = send_with_credit(c, s, GW__DATA_KIND__DATA_ROWS, rows, &msg, err);
-        if (sent == GW_OK && gw_worker_cancelled(c->w)) {
-            sent = gw_err_set(err, GW_FENCED, NULL, "the job was taken back by the coordinator");
-        }
-        r = sent != GW_OK ? sent : r;
-        gw_worker_progress(c->w, done->rows_read, done->bytes);
-    }
-    gw_buf_fini(&batch);
-    return r;
-}
-
-static int
-do_read(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
-{
-    const Gw__ReadChunk *rc = cmd->read_chunk;
-    if (!c->token || (rc->snapshot[0] && strcmp(rc->snapshot, c->token) != 0)) {
-        return gw_err_set(err, GW_AGAIN, GW_CODE_NO_SNAPSHOT, "this reader is not in the snapshot of the chunk");
-    }
-    void *link = link_to(c, rc->transform_endpoint, err);
-    if (!link) {
-        return err->cls;
-    }
-    struct gw_sender s;
-    gw_sender_init(&s, link, gw_worker_task_tag(c->w), rc->stream, rc->epoch, gw_worker_task(c->w)->window_bytes);
-    Gw__Chunk *done = gw_pb_new(&c->arena, Gw__Chunk, gw__chunk__init);
-    int r = send_open(c, &s, rc, err);
-    if (r == GW_OK) {
-        r = c->ops->chunk_begin(c->self, rc->source, rc->chunk, err);
-        if (r == GW_AGAIN) { // this snapshot cannot see the table as it is stored now
-            free(c->token);
-            c->token = NULL;
-        }
-    }
-    if (r == GW_OK) {
-        r = send_rows(c, &s, done, err);
-        if (r == GW_END) {
-            if (GW_FAULT("capture.chunk.end")) {
-                return gw_err_set(err, GW_RETRY, NULL, "fault point capture.chunk.end");
-            }
-            r = send_end(c, &s, done, err);
-        } else if (r == GW_FENCED) {
-            // The chunk was given up from outside: the connection is sound, the snapshot worth keeping.
-            struct gw_err ignored = {0};
-            if (c->ops->chunk_cancel(c->self, &ignored) != GW_OK) {
-                close_source(c);
-            }
-        }
-    }
-    if (r != GW_OK) {
-        link_of(c, link)->suspect = true;
-        return gw_err_wrap(err, "read table \"%s.%s\" chunk %u", rc->source->source_schema, rc->source->source_name,
-                           rc->chunk->no);
-    }
-    gw_link_ended(link_of(c, link), rc->stream, rc->epoch, c->breaks);
-    done->table_id = rc->chunk->table_id;
-    done->no = rc->chunk->no;
-    done->snapshot = c->token;
-    reply->body_case = GW__REPLY__BODY_CHUNK;
-    reply->chunk = done;
-    return GW_OK;
-}
-
 // ---- the loop ----------------------------------------------------------------------------------
 
 static const struct {
     Gw__Command__BodyCase body;
     int (*run)(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
 } jobs[] = {
-    {GW__COMMAND__BODY_INSPECT, do_inspect},     {GW__COMMAND__BODY_OPEN_SNAPSHOT, do_snapshot},
-    {GW__COMMAND__BODY_PLAN, do_plan},           {GW__COMMAND__BODY_READ_CHUNK, do_read},
+    {GW__COMMAND__BODY_INSPECT, do_inspect},
+    {GW__COMMAND__BODY_OPEN_SNAPSHOT, do_snapshot},
+    {GW__COMMAND__BODY_PLAN, do_plan},
+    {GW__COMMAND__BODY_READ_CHUNK, gw_capture_read_chunk},
     {GW__COMMAND__BODY_SEQUENCES, do_sequences},
+    {GW__COMMAND__BODY_OPEN_STREAM, gw_capture_open_stream},
+    {GW__COMMAND__BODY_READ_STREAM, gw_capture_read_stream},
+    {GW__COMMAND__BODY_CLOSE_STREAM, gw_capture_close_stream},
 };
 
 static int
@@ -415,7 +219,7 @@ capture_run(struct gw_worker *w, struct gw_err *err)
         const Gw__Command *cmd;
         r = gw_worker_next(w, gw_now_us() + (c.links_n ? GW_S : 3600 * GW_S), &cmd, err);
         if (r == GW_AGAIN) {
-            tell_lost_streams(&c);
+            gw_capture_tell_lost(&c);
             continue;
         }
         if (r != GW_OK) {
@@ -430,15 +234,13 @@ capture_run(struct gw_worker *w, struct gw_err *err)
             reply.body_case = GW__REPLY__BODY__NOT_SET;
             gw_log_err(jr == GW_FENCED || jr == GW_AGAIN ? GW_LOG_INFO : GW_LOG_WARN, &e, "job %" PRIu64, cmd->job);
             if (jr != GW_AGAIN && jr != GW_FENCED) {
-                close_source(&c); // source.h: after a failure only close is legal
+                gw_capture_close_source(&c); // source.h: after a failure only close is legal
             }
         }
         gw_worker_reply(w, &reply, &e);
     }
-    close_source(&c);
-    while (c.links_n) {
-        drop_link(&c, 0);
-    }
+    gw_capture_close_source(&c);
+    gw_capture_unlink_all(&c);
     gw_arena_fini(&c.arena);
     return r;
 }

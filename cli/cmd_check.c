@@ -10,7 +10,8 @@
 static const char help[] =
     "usage: godwit check TASK.json [options]\n\n"
     "Connects to both ends, reads the catalogues, and says what is missing, what will be done differently,\n"
-    "and the SQL that mends it. Changes nothing, and may be run beside a live run.\n\n"
+    "and the SQL that mends it; for ongoing replication also whether the source's log can be read and every\n"
+    "table's changes carried. Changes nothing, and may be run beside a live run.\n\n"
     "  --json          print the findings as JSON on stdout\n"
     "  --quiet         only errors of the command itself; the exit code tells\n"
     "  --verbose       show what every process says, and every place of a finding\n"

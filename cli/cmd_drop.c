@@ -6,11 +6,14 @@
 #include "cli/format.h"
 #include "cli/setup.h"
 #include "cli/term.h"
+#include "common/policy.h"
 
 static const char help[] =
     "usage: godwit drop TASK.json [options]\n\n"
-    "Removes what the task left beside the data: its control rows on the target and its state folder. The\n"
-    "tables that were loaded stay. A run after that begins anew.\n\n"
+    "Removes what the task left beside the data: its control rows on the target and its state folder, and with\n"
+    "ongoing replication first what it made on the source (PostgreSQL: the replication slot, for which the\n"
+    "source keeps its log, and the publication). The tables that were loaded stay. A run after that begins\n"
+    "anew. The task file must still name the migration-type that the task ran with.\n\n"
     "  --state DIR     where the state lives (default: ./godwit-state/<task>)\n"
     "  --yes           do not ask\n"
     "  --json          print a report as JSON on stdout\n"
@@ -19,7 +22,7 @@ static const char help[] =
     "examples:\n"
     "  godwit drop shop.json\n"
     "  godwit drop shop.json --yes --quiet\n\n"
-    "exit codes: 0 dropped, 2 bad usage or configuration, 3 the target cannot be reached, 4 not confirmed, or\n"
+    "exit codes: 0 dropped, 2 bad usage or configuration, 3 an end cannot be reached, 4 not confirmed, or\n"
     "            stopped by a signal\n";
 
 static bool
@@ -35,6 +38,11 @@ confirmed(const struct gw_setup *u)
     gw_text_wrap(&out, u->task->name, SIZE_MAX, 0, style.utf8);
     gw_buf_puts(&out, "\" on ");
     gw_text_wrap(&out, u->task->target->url, SIZE_MAX, 0, style.utf8);
+    const char *left = gw_report_left_on_source(u->task);
+    if (left) {
+        gw_buf_printf(&out, ",\n%s that it has on ", left);
+        gw_text_wrap(&out, u->task->source->url, SIZE_MAX, 0, style.utf8);
+    }
     gw_buf_puts(&out, "\nand the state folder ");
     gw_text_wrap(&out, u->statedir.shown, SIZE_MAX, 0, style.utf8);
     gw_buf_puts(&out, ". Loaded tables stay. Go on? [y/N] ");
@@ -42,6 +50,24 @@ confirmed(const struct gw_setup *u)
     gw_buf_fini(&out);
     char answer[16] = "";
     return fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+// What a stream has on its source is removed by a task that has one. Changed to a load alone, the task would leave a slot
+// behind, for which the source keeps its log until its disk is full.
+static int
+check_stream(struct gw_setup *u, struct gw_err *err)
+{
+    const Gw__Status *last = NULL;
+    int64_t at_us;
+    struct gw_err ignored = {0}; // no status is no obstacle
+    if (gw_task_streams(u->task) || !gw_statedir_exists(&u->statedir) ||
+        gw_statedir_read_status(&u->statedir, &u->arena, &last, &at_us, &ignored) != GW_OK || !last->stream) {
+        return GW_OK;
+    }
+    gw_err_set(err, GW_CONFIG, NULL, "task \"%s\" ran with ongoing replication, and its file now says \"%s\"",
+               u->task->name, u->task->migration_type);
+    gw_err_hint(err, "put \"migration-type\" back: only then is removed what it has on the source");
+    return GW_CONFIG;
 }
 
 // The state goes only once the target is clean: it is what tells one task of a name from another.
@@ -75,7 +101,9 @@ drop(struct gw_setup *u)
         code = gw_report_print_json(gw_report_json(&report)) || code ? code : GW_EXIT_TABLE_ERROR;
     } else if (u->options->loudness != GW_QUIET && code == GW_EXIT_DONE) {
         gw_text_wrap(&out, u->task->name, SIZE_MAX, 0, report.style.utf8);
-        gw_buf_puts(&out, ": dropped; the tables that were loaded stay\n");
+        const char *left = gw_report_left_on_source(u->task);
+        gw_buf_printf(&out, ": dropped%s%s%s; the tables that were loaded stay\n", left ? ", and with it " : "",
+                      left ? left : "", left ? " on the source" : "");
     }
     code = gw_setup_print(&out, code);
     if (result.err.cls != GW_OK) {
@@ -94,7 +122,7 @@ command_drop(const struct gw_options *o)
     struct gw_setup *u = &setup;
     struct gw_err err = {0};
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK) {
+    if (gw_setup_open(u, o, &err) != GW_OK || check_stream(u, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);
     } else if (!confirmed(u)) {
         fprintf(stderr, "godwit: nothing was dropped\n");
@@ -111,7 +139,7 @@ command_drop(const struct gw_options *o)
 
 const struct gw_command gw_command_drop = {
     .name = "drop",
-    .summary = "remove what the task left behind: control rows and state; loaded tables stay",
+    .summary = "remove what the task left behind: control rows, slot, state; loaded tables stay",
     .help = help,
     .options = GW_OPT_STATE | GW_OPT_YES | GW_OPT_JSON | GW_OPT_LOUDNESS,
     .run = command_drop,

@@ -4,11 +4,13 @@
 
 #include "cli/setup.h"
 #include "common/curve.h"
+#include "common/policy.h"
 
 static const char help[] =
     "usage: godwit run TASK.json [options]\n\n"
     "Moves what the task says: starts the coordinator and the workers as processes of this host, shows the\n"
     "progress, and ends with a summary. Run again, it goes on where it was; a finished load is left alone.\n"
+    "With ongoing replication (migration-type full-load-and-cdc, cdc) it carries changes until it is stopped.\n"
     "With --listen, workers on other hosts may join, and leave, at any time.\n\n"
     "  --state DIR     where the state and the logs live (default: ./godwit-state/<task>)\n"
     "  --workers N     processes per stage, 1 to 49 (default: one per core, 2 to 8); MaxFullLoadSubTasks\n"
@@ -17,7 +19,11 @@ static const char help[] =
     "                  they reach\n"
     "  --key FILE      the coordinator's keys, made by godwit keygen: needed with --listen off this host\n"
     "  --insecure-plain-tcp  without --key: rows and passwords can be read on the network\n"
-    "  --until load    stop after the full load\n"
+    "  --until load    stop after the full load; with ongoing replication the changes since its beginning are\n"
+    "                  carried by the next run\n"
+    "  --until caught-up\n"
+    "                  ongoing replication: stop when every change that was committed on the source before this\n"
+    "                  run, or while it loaded, is durable on the target\n"
     "  --fresh         begin anew: forget what is durable of this task\n"
     "  --json          print the end report as JSON on stdout\n"
     "  --quiet         no progress and no summary, only errors\n"
@@ -28,9 +34,11 @@ static const char help[] =
     "  godwit run shop.json --workers 8 --state /var/lib/godwit/shop\n"
     "  godwit run shop.json --json > report.json\n"
     "  godwit run shop.json --fresh\n"
+    "  godwit run shop.json --until caught-up && echo \"the target has it all\"\n"
     "  godwit run shop.json --listen tcp://10.0.0.5:7750 --key keys/coordinator.key\n\n"
-    "Ctrl-C (or SIGTERM) finishes the chunks in flight and stops; a second one stops at once. Nothing durable\n"
-    "is lost either way.\n\n"
+    "Ctrl-C (or SIGTERM) finishes the chunks in flight, ends the stream of changes where a transaction ends,\n"
+    "and stops; a second one stops at once. Nothing durable is lost either way. A source that keeps its log\n"
+    "for the task goes on keeping it: run it again before its disk is full, or godwit drop it.\n\n"
     "exit codes: 0 all of it done, 1 done but some table ended in error, 2 bad usage or configuration,\n"
     "            3 an end cannot be reached, 4 stopped by a signal: the same command goes on\n";
 
@@ -88,6 +96,29 @@ check_listen(const struct gw_options *o, struct gw_err *err)
     return r == GW_OK ? r : gw_err_wrap(err, "--listen");
 }
 
+// What the task cannot end at. A load alone does not wait for later changes, so "caught up" would promise too much.
+static int
+check_until(const struct gw_setup *u, struct gw_err *err)
+{
+    const char *until = u->options->until;
+    if (!until) {
+        return GW_OK;
+    }
+    if (strcmp(until, GW_UNTIL_CAUGHT_UP) == 0 && !gw_task_streams(u->task)) {
+        gw_err_set(err, GW_CONFIG, NULL, "--until caught-up needs ongoing replication, and task \"%s\" is a full load",
+                   u->task->name);
+        gw_err_hint(err, "a full load ends by itself; \"migration-type\": \"full-load-and-cdc\" carries changes, too");
+        return GW_CONFIG;
+    }
+    if (strcmp(until, GW_UNTIL_LOAD) == 0 && !gw_task_loads(u->task)) {
+        gw_err_set(err, GW_CONFIG, NULL, "--until load needs a full load, and task \"%s\" carries changes alone",
+                   u->task->name);
+        gw_err_hint(err, "--until caught-up stops when every change that was committed before now is durable");
+        return GW_CONFIG;
+    }
+    return GW_OK;
+}
+
 static int
 command_run(const struct gw_options *o)
 {
@@ -96,7 +127,7 @@ command_run(const struct gw_options *o)
     struct gw_setup *u = &setup;
     struct gw_err err = {0};
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK || check_listen(o, &err) != GW_OK ||
+    if (gw_setup_open(u, o, &err) != GW_OK || check_until(u, &err) != GW_OK || check_listen(o, &err) != GW_OK ||
         gw_statedir_acquire(&u->statedir, &err) != GW_OK ||
         gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);

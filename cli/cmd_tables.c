@@ -11,14 +11,17 @@
 static const char help[] =
     "usage: godwit tables TASK.json [options]\n\n"
     "Shows for every table what AWS DMS calls table statistics: its state, the rows that are durable on the\n"
-    "target, the rows refused. Asks the live run if there is one, else shows what was last stored.\n\n"
+    "target, the rows refused; with ongoing replication also the changes applied (of those captured, where that\n"
+    "is more), and above them position and latency. Asks the live run if there is one, else shows what was last\n"
+    "stored. A table in error has been suspended: why stands below it.\n\n"
     "  --state DIR     where the state lives (default: ./godwit-state/<task>)\n"
     "  --json          print it as JSON on stdout, with the keys of DMS's table statistics\n"
     "  --help          this text\n\n"
     "examples:\n"
     "  godwit tables shop.json\n"
     "  watch -n 2 godwit tables shop.json\n"
-    "  godwit tables shop.json --json | jq '.tables[] | select(.TableState == \"Table error\")'\n\n"
+    "  godwit tables shop.json --json | jq '.tables[] | select(.TableState == \"Table error\")'\n"
+    "  godwit tables shop.json --json | jq '.statistics.CDCLatencyTarget'\n\n"
     "exit codes: 0 shown, 2 nothing is known of this task, or bad usage or configuration\n";
 
 static const int64_t answer_us = GW_S;
@@ -136,6 +139,7 @@ put_heading(struct gw_buf *out, const struct gw_setup *u, const struct gw_report
         }
     }
     gw_buf_putc(out, '\n');
+    gw_report_stream(out, r);
     if (*a->status->waiting_for && a->live) {
         gw_buf_puts(out, "waiting: ");
         gw_text_wrap(out, a->status->waiting_for, SIZE_MAX, 0, r->style.utf8);

@@ -16,7 +16,7 @@ struct known {
 static const struct known known[] = {
     {"--state", "DIR", O_STATE, GW_OPT_STATE},
     {"--workers", "N", O_WORKERS, GW_OPT_WORKERS},
-    {"--until", "load", O_UNTIL, GW_OPT_UNTIL},
+    {"--until", "WHEN", O_UNTIL, GW_OPT_UNTIL},
     {"--fresh", NULL, O_FRESH, GW_OPT_FRESH},
     {"--json", NULL, O_JSON, GW_OPT_JSON},
     {"--quiet", NULL, O_QUIET, GW_OPT_LOUDNESS},
@@ -126,19 +126,16 @@ check_network(const struct gw_options *o, const struct gw_command *c)
 }
 
 static bool
-parse_until(const struct gw_command *c, const char *value)
+parse_until(struct gw_options *o, const struct gw_command *c, const char *value)
 {
-    if (strcmp(value, "load") == 0) {
-        return true; // a full load ends there in any case
+    static const char *const words[] = {GW_UNTIL_LOAD, GW_UNTIL_CAUGHT_UP, NULL};
+    for (size_t i = 0; words[i]; i++) {
+        if (strcmp(value, words[i]) == 0) {
+            o->until = words[i];
+            return true;
+        }
     }
-    if (strcmp(value, "caught-up") == 0) {
-        fprintf(stderr,
-                "godwit %s: --until caught-up is for ongoing replication, which this version "
-                "does not do\nhint: --until load stops after the full load\n",
-                c->name);
-        return false;
-    }
-    return complain(c, "--until takes load, not", value, NULL);
+    return complain(c, "--until takes load or caught-up, not", value, gw_options_nearest(value, words));
 }
 
 static bool
@@ -152,7 +149,7 @@ set_option(struct gw_options *o, const struct gw_command *c, enum id id, const c
         o->state = value;
         return true;
     case O_WORKERS: return parse_workers(o, c, value);
-    case O_UNTIL: return parse_until(c, value);
+    case O_UNTIL: return parse_until(o, c, value);
     case O_FRESH: o->fresh = true; return true;
     case O_JSON: o->json = true; return true;
     case O_QUIET: o->loudness = GW_QUIET; return true;

@@ -17,12 +17,17 @@ enum gw_option_set {
 };
 enum { GW_WORKERS_MAX = 49 }; // what MaxFullLoadSubTasks may be at most
 
+// As the coordinator spells them, too.
+#define GW_UNTIL_LOAD      "load"
+#define GW_UNTIL_CAUGHT_UP "caught-up"
+
 enum gw_loudness { GW_QUIET = -1, GW_NORMAL = 0, GW_VERBOSE = 1 };
 
 struct gw_options {
     const char *command;   // "run"
     const char *task_path; // as given; of a command whose operand is something else, that
     const char *state;     // NULL = the default
+    const char *until;     // GW_UNTIL_…; NULL = to the end of a load, for ever with ongoing replication
     const char *listen;    // for workers on other hosts; NULL = none
     const char *key;
     unsigned workers; // 0 = the default

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/changes.h"
 #include "common/clock.h"
 #include "common/err.h"
 
@@ -27,6 +28,24 @@ gw_progress_group(const Gw__TableStatus *t)
         }
     }
     return GW_LOADING;
+}
+
+bool
+gw_progress_carries(const Gw__Status *s)
+{
+    return s && s->stream && (strcmp(s->phase, "replicating") == 0 || strcmp(s->phase, "meeting") == 0);
+}
+
+bool
+gw_progress_streams(const Gw__Status *s)
+{
+    for (size_t i = 0; i < s->n_tables; i++) {
+        enum gw_table_group g = gw_progress_group(s->tables[i]);
+        if (g == GW_QUEUED || g == GW_LOADING) {
+            return false;
+        }
+    }
+    return s->stream && s->n_tables;
 }
 
 uint64_t
@@ -116,30 +135,27 @@ gw_progress_fini(struct gw_progress *p)
 }
 
 // What moved since the last sample, spread over the window. A figure that falls (a chunk in flight failed and
-// will be read again) is no negative speed.
+// will be read again) is no negative speed. Changes begin with a number of their own when a stream goes on: that is none
+// either, so they are counted from where they are first seen.
 static void
-sample(struct gw_rate *r, int64_t now_us, double rows, double bytes, double weight)
+sample(struct gw_rate *r, int64_t now_us, bool streams, const double figures[GW_FIGURES])
 {
     double dt = (double)(now_us - r->at_us);
     if (r->primed && dt <= 0) {
         return;
     }
-    if (r->primed) {
-        double share = dt / (window_us + dt);
-        double drows = rows > r->rows ? rows - r->rows : 0;
-        double dbytes = bytes > r->bytes ? bytes - r->bytes : 0;
-        double dweight = weight > r->weight ? weight - r->weight : 0;
+    double window_share = dt / (window_us + dt);
+    for (size_t i = 0; i < GW_FIGURES; i++) {
+        bool known = r->primed && (i < GW_CAPTURED || r->streams);
+        double moved = known && figures[i] > r->last[i] ? figures[i] - r->last[i] : 0;
         // The first interval stands alone; averaging it with the nothing before it would take minutes to mend.
-        share = r->rows_s > 0 || r->bytes_s > 0 ? share : 1;
-        r->rows_s += share * (drows / dt * 1e6 - r->rows_s);
-        r->bytes_s += share * (dbytes / dt * 1e6 - r->bytes_s);
-        r->weight_s += share * (dweight / dt * 1e6 - r->weight_s);
+        double share = r->per_s[i] > 0 ? window_share : 1;
+        r->per_s[i] += known ? share * (moved / dt * 1e6 - r->per_s[i]) : 0;
+        r->last[i] = figures[i];
     }
     r->primed = true;
+    r->streams = streams;
     r->at_us = now_us;
-    r->rows = rows;
-    r->bytes = bytes;
-    r->weight = weight;
 }
 
 static struct gw_rate *
@@ -168,16 +184,26 @@ rate_of(struct gw_progress *p, uint32_t id, size_t near)
 void
 gw_progress_update(struct gw_progress *p, const Gw__Status *s, int64_t now_us)
 {
+    bool streams = s->stream != NULL;
     for (size_t i = 0; i < s->n_tables; i++) {
         const Gw__TableStatus *t = s->tables[i];
         double f = gw_progress_fraction(t);
-        sample(rate_of(p, t->id, i), now_us, (double)(t->rows + t->rows_in_flight),
-               (double)(t->bytes + t->bytes_in_flight), f > 0 ? f * gw_progress_weight(t) : 0);
+        struct gw_changes c = gw_changes_of(t);
+        sample(rate_of(p, t->id, i), now_us, streams,
+               (const double[GW_FIGURES]){[GW_ROWS] = (double)(t->rows + t->rows_in_flight),
+                                          [GW_BYTES] = (double)(t->bytes + t->bytes_in_flight),
+                                          [GW_WEIGHT] = f > 0 ? f * gw_progress_weight(t) : 0,
+                                          [GW_APPLIED] = (double)gw_changes_applied(&c)});
     }
     struct gw_totals all;
     gw_progress_totals(s, &all);
     if (s->n_tables) {
-        sample(&p->total, now_us, (double)all.rows, (double)all.bytes, all.done_weight);
+        sample(&p->total, now_us, streams,
+               (const double[GW_FIGURES]){[GW_ROWS] = (double)all.rows,
+                                          [GW_BYTES] = (double)all.bytes,
+                                          [GW_WEIGHT] = all.done_weight,
+                                          [GW_CAPTURED] = streams ? (double)s->stream->captured : 0,
+                                          [GW_APPLIED] = streams ? (double)s->stream->applied : 0});
     }
 }
 
@@ -195,9 +221,9 @@ gw_progress_table(const struct gw_progress *p, uint32_t id)
 int64_t
 gw_progress_left(const struct gw_rate *r, double fraction, double weight)
 {
-    if (!r || fraction < 0 || r->weight_s <= 0) {
+    if (!r || fraction < 0 || r->per_s[GW_WEIGHT] <= 0) {
         return -1;
     }
-    double left_s = (1 - fraction) * weight / r->weight_s;
+    double left_s = (1 - fraction) * weight / r->per_s[GW_WEIGHT];
     return left_s > 1e9 ? -1 : (int64_t)(left_s * 1e6);
 }

@@ -11,9 +11,15 @@
 
 #include "control.pb-c.h"
 
+// "Completed" is a table that has its rows and keys, whether or not changes are carried to it.
 enum gw_table_group { GW_QUEUED, GW_LOADING, GW_COMPLETED, GW_FAILED, GW_GROUPS };
 // From the state as DMS words it. A word that is not known counts as loading: it is neither end.
 enum gw_table_group gw_progress_group(const Gw__TableStatus *t);
+
+// Changes are being carried right now, or would be if it had not been stopped. status may be NULL.
+bool gw_progress_carries(const Gw__Status *s);
+// The load has nothing more to do: what is told is the stream. Not without one.
+bool gw_progress_streams(const Gw__Status *s);
 
 struct gw_totals {
     uint64_t rows, bytes; // with what is in flight
@@ -30,12 +36,12 @@ void gw_progress_totals(const Gw__Status *s, struct gw_totals *ret);
 double gw_progress_fraction(const Gw__TableStatus *t);        // negative = unknown
 uint64_t gw_progress_rows_expected(const Gw__TableStatus *t); // 0 = unknown
 
+enum gw_figure { GW_ROWS, GW_BYTES, GW_WEIGHT, GW_CAPTURED, GW_APPLIED, GW_FIGURES };
 struct gw_rate {
     uint32_t id;
-    bool primed;
+    bool primed, streams; // streams: the changes, too, have been seen once
     int64_t at_us;
-    double rows, bytes, weight; // last seen
-    double rows_s, bytes_s, weight_s;
+    double last[GW_FIGURES], per_s[GW_FIGURES];
 };
 struct gw_progress {
     struct gw_rate *tables;

@@ -8,9 +8,8 @@
 #include "cli/format.h"
 #include "cli/term.h"
 #include "common/clock.h"
+#include "common/policy.h"
 #include "common/worker.h"
-
-enum { TABLES_ON_TERMINAL = 60, GAP = 2 };
 
 // ---- errors --------------------------------------------------------------------------------------
 
@@ -51,161 +50,13 @@ gw_report_failure(const Gw__Failure *f)
     gw_report_error(&err);
 }
 
-// ---- the table of tables -------------------------------------------------------------------------
-
-static int64_t
-table_duration(const Gw__Status *s, const Gw__TableStatus *t)
-{
-    int64_t end = t->ended_us ? t->ended_us : s->ended_us ? s->ended_us : s->now_us;
-    return t->started_us && end > t->started_us ? end - t->started_us : 0;
-}
-
-// "shop.orders", and where it went if that is called otherwise.
-static void
-table_title(struct gw_buf *out, const Gw__TableStatus *t)
-{
-    struct gw_buf target;
-    gw_buf_init(&target, 4096);
-    gw_view_name(out, t->schema, t->name);
-    gw_view_name(&target, t->target_schema, t->target_name);
-    if (*t->target_name &&
-        (strcmp(t->name, t->target_name) != 0 || (*t->target_schema && strcmp(t->schema, t->target_schema) != 0))) {
-        gw_buf_printf(out, " -> %s", target.data);
-    }
-    gw_buf_fini(&target);
-}
-
-enum { COL_STATE, COL_ROWS, COL_BYTES, COL_DURATION, COL_RATE, COL_REFUSED, COLS };
-static const char *const heads[COLS] = {"state", "rows", "bytes", "duration", "rows/s", "refused"};
-struct row {
-    struct gw_fmt cells[COLS];
-};
-
-static void
-fill_row(struct row *row, const Gw__Status *s, const Gw__TableStatus *t)
-{
-    int64_t us = table_duration(s, t);
-    memset(row, 0, sizeof *row);
-    snprintf(row->cells[COL_STATE].s, GW_FMT_SIZE, "%.40s", t->state);
-    row->cells[COL_ROWS] = gw_fmt_count(t->rows);
-    row->cells[COL_BYTES] = gw_fmt_bytes(t->bytes);
-    if (us) {
-        row->cells[COL_DURATION] = gw_fmt_duration(us);
-        row->cells[COL_RATE] = gw_fmt_short((uint64_t)((double)t->rows * 1e6 / (double)us));
-    }
-    row->cells[COL_REFUSED] = gw_fmt_count(t->rows_refused);
-}
-
-// Whether table i is listed: on a terminal a few dozen are, and whatever needs attention.
-static bool
-listed(const struct gw_report *r, size_t i, bool summary)
-{
-    const Gw__TableStatus *t = r->status->tables[i];
-    return !summary || !r->style.width || i < TABLES_ON_TERMINAL || gw_progress_group(t) == GW_FAILED ||
-           t->rows_refused || t->values_truncated;
-}
-
-struct layout {
-    size_t name, cols[COLS];
-};
-
-static struct layout
-measure(const struct gw_report *r, bool summary, struct gw_buf *name)
-{
-    struct layout l = {.name = strlen("table")};
-    for (size_t c = 0; c < COLS; c++) {
-        l.cols[c] = strlen(heads[c]);
-    }
-    for (size_t i = 0; i < r->status->n_tables; i++) {
-        if (!listed(r, i, summary)) {
-            continue;
-        }
-        struct row row;
-        fill_row(&row, r->status, r->status->tables[i]);
-        for (size_t c = 0; c < COLS; c++) {
-            size_t w = strlen(row.cells[c].s);
-            l.cols[c] = w > l.cols[c] ? w : l.cols[c];
-        }
-        gw_buf_reset(name);
-        table_title(name, r->status->tables[i]);
-        size_t w = gw_text_width(name->data, r->style.utf8);
-        l.name = w > l.name ? w : l.name;
-    }
-    size_t figures = 0;
-    for (size_t c = 0; c < COLS; c++) {
-        figures += GAP + l.cols[c];
-    }
-    if (r->style.width && l.name + figures > r->style.width) {
-        l.name = r->style.width > figures + 12 ? r->style.width - figures : 12;
-    }
-    return l;
-}
-
-static void
-put_row(struct gw_buf *out, const struct gw_report *r, const struct layout *l, const char *name, const struct row *row)
-{
-    gw_text_left(out, name, l->name, r->style.utf8);
-    for (size_t c = 0; c < COLS; c++) {
-        gw_text_fill(out, ' ', GAP);
-        if (c == COL_STATE) {
-            gw_text_left(out, row->cells[c].s, l->cols[c], r->style.utf8);
-        } else {
-            gw_text_right(out, row->cells[c].s, l->cols[c], r->style.utf8);
-        }
-    }
-}
-
-static void
-indented(struct gw_buf *out, const struct gw_report *r, const char *label, const char *text, size_t by)
+void
+gw_report_indented(struct gw_buf *out, const struct gw_report *r, const char *label, const char *text, size_t by)
 {
     gw_text_fill(out, ' ', by);
     gw_buf_puts(out, label);
     gw_text_wrap(out, text, r->style.width ? r->style.width - 1 : SIZE_MAX, by + strlen(label), r->style.utf8);
     gw_buf_putc(out, '\n');
-}
-
-void
-gw_report_tables(struct gw_buf *out, const struct gw_report *r, bool summary)
-{
-    const Gw__Status *s = r->status;
-    struct gw_buf name;
-    size_t left_out = 0;
-    if (!s->n_tables) {
-        return;
-    }
-    gw_buf_init(&name, 1 << 14);
-    struct layout l = measure(r, summary, &name);
-    struct row head;
-    for (size_t c = 0; c < COLS; c++) {
-        snprintf(head.cells[c].s, GW_FMT_SIZE, "%s", heads[c]);
-    }
-    gw_ink(out, &r->style, GW_INK_BOLD);
-    put_row(out, r, &l, "table", &head);
-    gw_ink(out, &r->style, GW_INK_PLAIN);
-    gw_buf_putc(out, '\n');
-    for (size_t i = 0; i < s->n_tables; i++) {
-        const Gw__TableStatus *t = s->tables[i];
-        if (!listed(r, i, summary)) {
-            left_out++;
-            continue;
-        }
-        bool failed = gw_progress_group(t) == GW_FAILED;
-        struct row row;
-        fill_row(&row, s, t);
-        gw_buf_reset(&name);
-        table_title(&name, t);
-        gw_ink(out, &r->style, failed ? GW_INK_RED : GW_INK_PLAIN);
-        put_row(out, r, &l, name.data, &row);
-        gw_ink(out, &r->style, GW_INK_PLAIN);
-        gw_buf_putc(out, '\n');
-        if (*t->reason) {
-            indented(out, r, failed ? "why: " : "note: ", t->reason, 4);
-        }
-    }
-    if (left_out) {
-        gw_buf_printf(out, "and %s more; all of them: godwit tables %s\n", gw_fmt_count(left_out).s, r->task_path);
-    }
-    gw_buf_fini(&name);
 }
 
 // ---- findings ------------------------------------------------------------------------------------
@@ -292,7 +143,7 @@ put_findings_of(struct gw_buf *out, const struct gw_report *r, Gw__Severity seve
         gw_buf_putc(out, '\n');
         if (*f->action) {
             bool to_do = severity == GW__SEVERITY__SEVERITY_ERROR;
-            indented(out, r, to_do ? "to do: " : "instead: ", f->action, 4);
+            gw_report_indented(out, r, to_do ? "to do: " : "instead: ", f->action, 4);
         }
         if (*f->sql) {
             // Unwrapped, so that it can be copied.
@@ -332,26 +183,45 @@ gw_report_findings(struct gw_buf *out, const struct gw_report *r, bool all)
 // ---- the end of a run ----------------------------------------------------------------------------
 
 static void
-put_totals(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+put_snapshots(struct gw_buf *out, const Gw__Status *s)
 {
-    const Gw__Status *s = r->status;
-    gw_buf_printf(out, "%s rows, %s in %s", gw_fmt_count(t->rows_durable).s, gw_fmt_bytes(t->bytes_durable).s,
-                  gw_fmt_duration(r->elapsed_us).s);
-    if (s->load_us) {
-        gw_buf_printf(out, "; rows alone %s, %s rows/s, %s/s", gw_fmt_duration((int64_t)s->load_us).s,
-                      gw_fmt_short((uint64_t)((double)t->rows_durable * 1e6 / (double)s->load_us)).s,
-                      gw_fmt_bytes((uint64_t)((double)t->bytes_durable * 1e6 / (double)s->load_us)).s);
-    }
-    gw_buf_putc(out, '\n');
-    if (s->snapshots == 1) {
+    if (s->stream) {
+        // Once the load is done the stream has passed them all: the target is of the stream's position.
+        if (s->snapshots > 1 && !gw_progress_streams(s)) {
+            gw_buf_printf(out, "snapshots: %" PRIu32 "; the stream of changes will bring them to one point in time\n",
+                          s->snapshots);
+        }
+    } else if (s->snapshots == 1) {
         gw_buf_puts(out, "snapshots: 1; all rows are of one point in time\n");
     } else if (s->snapshots > 1) {
         gw_buf_printf(out, "snapshots: %" PRIu32 ", not one point in time", s->snapshots);
         gw_buf_puts(out, ": rows written meanwhile may be seen in one table and not in another\n");
     }
+}
+
+static void
+put_totals(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+{
+    const Gw__Status *s = r->status;
+    if (!r->task || gw_task_loads(r->task)) {
+        gw_buf_printf(out, "%s rows, %s", gw_fmt_count(t->rows_durable).s, gw_fmt_bytes(t->bytes_durable).s);
+        if (s->stream) {
+            gw_buf_puts(out, " loaded"); // in an earlier run, perhaps
+        } else {
+            gw_buf_printf(out, " in %s", gw_fmt_duration(r->elapsed_us).s);
+        }
+        if (s->load_us) {
+            gw_buf_printf(out, "; rows alone %s, %s rows/s, %s/s", gw_fmt_duration((int64_t)s->load_us).s,
+                          gw_fmt_short((uint64_t)((double)t->rows_durable * 1e6 / (double)s->load_us)).s,
+                          gw_fmt_bytes((uint64_t)((double)t->bytes_durable * 1e6 / (double)s->load_us)).s);
+        }
+        gw_buf_putc(out, '\n');
+    }
+    put_snapshots(out, s);
+    gw_report_stream(out, r);
     if (t->refused) {
         gw_buf_printf(out, "%s rows were refused by the target: see %s.exceptions there\n", gw_fmt_count(t->refused).s,
-                      r->task && *r->task->control_schema ? r->task->control_schema : "godwit");
+                      gw_report_control_schema(r));
     }
     if (t->truncated) {
         gw_buf_printf(out, "%s values were cut to LobMaxSize\n", gw_fmt_count(t->truncated).s);
@@ -368,8 +238,8 @@ restarts_in_all(const struct gw_report *r)
     return n;
 }
 
-static void
-put_verdict(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+static const char *
+verdict(const struct gw_report *r, enum gw_ink *ink)
 {
     static const struct {
         enum gw_ink ink;
@@ -382,16 +252,27 @@ put_verdict(struct gw_buf *out, const struct gw_report *r, const struct gw_total
         [GW_EXIT_STOPPED] = {GW_INK_YELLOW, "stopped before its end"},
     };
     bool known = r->exit_code >= 0 && (size_t)r->exit_code < sizeof verdicts / sizeof *verdicts;
-    gw_ink(out, &r->style, known ? verdicts[r->exit_code].ink : GW_INK_RED);
+    *ink = known ? verdicts[r->exit_code].ink : GW_INK_RED;
+    const char *streams = r->status->stream ? gw_report_stream_verdict(r) : NULL;
+    return streams ? streams : known ? verdicts[r->exit_code].text : "ended";
+}
+
+static void
+put_verdict(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
+{
+    enum gw_ink ink;
+    const char *text = verdict(r, &ink);
+    bool streams = gw_progress_streams(r->status);
+    gw_ink(out, &r->style, ink);
     gw_text_wrap(out, r->status->task, SIZE_MAX, 0, r->style.utf8);
-    gw_buf_printf(out, ": %s", known ? verdicts[r->exit_code].text : "ended");
+    gw_buf_printf(out, ": %s", text);
     gw_ink(out, &r->style, GW_INK_PLAIN);
     if (r->status->n_tables) {
-        gw_buf_printf(out, "; %s of %s tables completed", gw_fmt_count(t->groups[GW_COMPLETED]).s,
-                      gw_fmt_count(r->status->n_tables).s);
+        gw_buf_printf(out, "; %s of %s tables %s", gw_fmt_count(t->groups[GW_COMPLETED]).s,
+                      gw_fmt_count(r->status->n_tables).s, streams ? "replicated" : "completed");
     }
     if (t->groups[GW_FAILED]) {
-        gw_buf_printf(out, ", %s in error", gw_fmt_count(t->groups[GW_FAILED]).s);
+        gw_buf_printf(out, ", %s %s", gw_fmt_count(t->groups[GW_FAILED]).s, streams ? "suspended" : "in error");
     }
     gw_buf_putc(out, '\n');
 }
@@ -399,7 +280,9 @@ put_verdict(struct gw_buf *out, const struct gw_report *r, const struct gw_total
 static void
 put_next(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t)
 {
-    if (r->exit_code == GW_EXIT_STOPPED) {
+    if (r->status->stream) {
+        gw_report_stream_next(out, r, t);
+    } else if (r->exit_code == GW_EXIT_STOPPED) {
         gw_buf_printf(out, "next: the same command goes on where this one stopped: godwit run %s\n", r->task_path);
     } else if (t->groups[GW_FAILED]) {
         gw_buf_puts(out, "next: mend what is said above under each table in error; then the same command tries "

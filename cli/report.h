@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/view.h"
 #include "common/buf.h"
@@ -30,8 +31,18 @@ struct gw_report {
 void gw_report_run(struct gw_buf *out, const struct gw_report *r);
 // Notices, warnings and errors, the same ones of several tables together. With `all`, also what loses nothing.
 void gw_report_findings(struct gw_buf *out, const struct gw_report *r, bool all);
-// The table of `godwit tables`; at_us: when the status was taken, 0 = now.
+// The table of `godwit tables`. On a terminal columns give way; in a summary of very many tables those do that are well.
 void gw_report_tables(struct gw_buf *out, const struct gw_report *r, bool summary);
+// Position, transactions, changes, latency and log kept, a line or a few; nothing without a stream.
+void gw_report_stream(struct gw_buf *out, const struct gw_report *r);
+// How a task with a stream ended, where that is not told by the exit code alone; else NULL.
+const char *gw_report_stream_verdict(const struct gw_report *r);
+void gw_report_stream_next(struct gw_buf *out, const struct gw_report *r, const struct gw_totals *t);
+// What a stream has on its source ("the replication slot and the publication"); NULL = nothing.
+const char *gw_report_left_on_source(const Gw__Task *task);
+const char *gw_report_control_schema(const struct gw_report *r);
+// A line "label: text", wrapped, all of it indented.
+void gw_report_indented(struct gw_buf *out, const struct gw_report *r, const char *label, const char *text, size_t by);
 // "godwit: message [code]", detail and hint, to stderr.
 void gw_report_error(const struct gw_err *err);
 void gw_report_failure(const Gw__Failure *f);

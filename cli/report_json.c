@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/changes.h"
 #include "cli/format.h"
 #include "cli/progress.h"
 #include "cli/report.h"
@@ -30,10 +31,42 @@ moment(int64_t wall_us)
     return wall_us ? json_string(gw_fmt_iso(wall_us).s) : json_null();
 }
 
+// Of a latency; null where it is not known.
+static json_t *
+milliseconds(int64_t us)
+{
+    return us < 0 ? json_null() : json_integer((json_int_t)(us / GW_MS));
+}
+
+static json_t *
+seconds(int64_t us)
+{
+    return us < 0 ? json_null() : json_integer((json_int_t)(us / GW_S));
+}
+
 static void
 put(json_t *object, const char *key, json_t *value)
 {
     (void)json_object_set_new(object, key, value); // fails only without memory
+}
+
+// All of them, whether or not the task has a stream: who reads them need not care.
+static void
+put_changes(json_t *j, const Gw__TableStatus *t)
+{
+    static const char *const captured[GW_CHANGE_OPS] = {"Inserts", "Updates", "Deletes", "Ddls"};
+    static const char *const applied[GW_CHANGE_OPS] = {"AppliedInserts", "AppliedUpdates", "AppliedDeletes",
+                                                       "AppliedDdls"};
+    struct gw_changes c = gw_changes_of(t);
+    for (size_t op = 0; op < GW_CHANGE_OPS; op++) {
+        put(j, captured[op], number(c.captured[op]));
+    }
+    for (size_t op = 0; op < GW_CHANGE_OPS; op++) {
+        put(j, applied[op], number(c.applied[op]));
+    }
+    put(j, "LastUpdateTime", moment(c.last_us));
+    put(j, "changes_refused", number(c.errors));
+    put(j, "changes_skipped", number(c.skipped));
 }
 
 static json_t *
@@ -50,6 +83,7 @@ table_json(const Gw__Status *s, const Gw__TableStatus *t)
     put(j, "FullLoadErrorRows", number(t->rows_refused));
     put(j, "FullLoadStartTime", moment(t->started_us));
     put(j, "FullLoadEndTime", moment(t->ended_us));
+    put_changes(j, t);
     put(j, "bytes", number(t->bytes));
     put(j, "duration_ms", number(t->started_us && end > t->started_us ? (uint64_t)((end - t->started_us) / GW_MS) : 0));
     put(j, "rows_in_flight", number(t->rows_in_flight));
@@ -166,7 +200,34 @@ put_statistics(json_t *j, const struct gw_report *r)
     double load_s = (double)s->load_us / 1e6;
     put(j, "rows_per_second", load_s > 0 ? json_integer((json_int_t)((double)t.rows_durable / load_s)) : json_null());
     put(j, "snapshots", number(s->snapshots));
-    put(j, "one_point_in_time", s->snapshots ? json_boolean(s->snapshots == 1) : json_null());
+    // A stream brings several points together before the load is done.
+    bool one = s->snapshots == 1 || (s->stream && gw_progress_streams(s));
+    put(j, "one_point_in_time", s->snapshots ? json_boolean(one) : json_null());
+    if (s->stream) {
+        put(j, "CDCLatencySource", seconds(s->stream->latency_source_us));
+        put(j, "CDCLatencyTarget", seconds(s->stream->latency_target_us));
+    }
+}
+
+static json_t *
+stream_json(const Gw__Status *s)
+{
+    const Gw__StreamStatus *st = s->stream;
+    if (!st) {
+        return json_null();
+    }
+    struct gw_changes c = gw_changes_all(s);
+    json_t *j = json_object();
+    put(j, "position", text(st->position));
+    put(j, "transactions", number(st->transactions));
+    put(j, "captured", number(st->captured));
+    put(j, "applied", number(st->applied));
+    put(j, "refused", number(c.errors));
+    put(j, "caught_up", json_boolean(st->caught_up));
+    put(j, "latency_source_ms", milliseconds(st->latency_source_us));
+    put(j, "latency_target_ms", milliseconds(st->latency_target_us));
+    put(j, "log_kept_bytes", st->log_kept_bytes ? number(st->log_kept_bytes) : json_null());
+    return j;
 }
 
 static void
@@ -175,6 +236,7 @@ put_status(json_t *j, const struct gw_report *r)
     const Gw__Status *s = r->status;
     put(j, "phase", text(s->phase));
     put(j, "ended", json_boolean(r->ended));
+    put(j, "StopReason", *s->stop_reason ? text(s->stop_reason) : json_null());
     put(j, "already_complete", json_boolean(s->already_complete));
     put(j, "started", moment(s->started_us));
     put(j, "ended_at", moment(s->ended_us));
@@ -182,6 +244,7 @@ put_status(json_t *j, const struct gw_report *r)
     json_t *statistics = json_object();
     put_statistics(statistics, r);
     put(j, "statistics", statistics);
+    put(j, "stream", stream_json(s));
     json_t *tables = json_array(), *findings = json_array(), *warnings = json_array();
     for (size_t i = 0; i < s->n_tables; i++) {
         (void)json_array_append_new(tables, table_json(s, s->tables[i]));

@@ -116,6 +116,9 @@ add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
     if (s->spec->fresh) {
         add_arguments(argv, "--fresh", NULL);
     }
+    if (s->spec->until) {
+        add_arguments(argv, "--until", s->spec->until);
+    }
     if (s->spec->listen) {
         add_arguments(argv, "--listen", s->spec->listen);
         add_network(s, argv);
@@ -319,7 +322,10 @@ on_stop_signal(struct session *s)
     }
     gw_child_signal(s->coordinator, SIGTERM);
     size_t n = chunks_in_flight(s->client.status);
-    if (n) {
+    if (gw_progress_carries(s->client.status)) {
+        snprintf(s->notice, sizeof s->notice,
+                 "stopping: ending the stream where a transaction ends; press again to stop at once");
+    } else if (n) {
         snprintf(s->notice, sizeof s->notice, "stopping: finishing %zu chunk%s in flight; press again to stop at once",
                  n, n == 1 ? "" : "s");
     } else {

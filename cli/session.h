@@ -23,6 +23,7 @@ struct gw_session_spec {
     const char *listen, *key;          // for workers on other hosts; NULL = none
     bool plain;                        // and they may join without keys
     unsigned workers;                  // of each stage
+    const char *until;                 // GW_UNTIL_…; NULL = nothing ends it early
     bool fresh;
     bool progress; // show it
     enum gw_loudness loudness;

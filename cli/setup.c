@@ -92,6 +92,7 @@ gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const c
                                    .key = u->options->key,
                                    .plain = u->options->plain,
                                    .workers = workers,
+                                   .until = u->options->until,
                                    .fresh = u->options->fresh,
                                    .progress = true,
                                    .loudness = u->options->loudness};

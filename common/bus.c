@@ -81,7 +81,7 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
     if (e->task != task) {
         return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
     }
-    if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_RESET ||
+    if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_CHANGES ||
         (e->codec != GW__CODEC__CODEC_RAW && e->codec != GW__CODEC__CODEC_LZ4)) {
         return gw_err_set(err, GW_BUG, NULL, "data message has unknown kind %d or codec %d", (int)e->kind,
                           (int)e->codec);
@@ -302,7 +302,7 @@ gw_inflow_accept(struct gw_inflow *f, const struct gw_peer *peer, const struct g
                           (unsigned long long)f->next_sequence);
     }
     f->next_sequence++;
-    if (env->kind == GW__DATA_KIND__DATA_ROWS) {
+    if (env->kind == GW__DATA_KIND__DATA_ROWS || env->kind == GW__DATA_KIND__DATA_CHANGES) {
         f->rows += env->rows;
         f->bytes += env->raw_size;
     }

@@ -10,6 +10,7 @@
 
 #include "common/buf.h"
 #include "common/config_priv.h"
+#include "common/policy.h"
 #include "common/url.h"
 
 enum { FILE_MAX = 16 << 20, TASK_NAME_MAX = 64, LOB_MAX_KB = 32 };
@@ -56,6 +57,15 @@ new_task(struct gw_arena *a)
     e->recoverable_count = -1;
     e->recoverable_interval_s = 5;
     e->fail_on_no_tables = true;
+    e->apply_delete = GW__ERROR_POLICY__IGNORE_RECORD;
+    e->apply_insert = GW__ERROR_POLICY__LOG_ERROR;
+    e->apply_update = GW__ERROR_POLICY__LOG_ERROR;
+    e->apply_escalation = GW__ERROR_POLICY__LOG_ERROR;
+    Gw__StreamSettings *s = t->stream = gw_pb_new(a, Gw__StreamSettings, gw__stream_settings__init);
+    s->commit_us = 1000000;
+    s->batch_min_us = 1000000;
+    s->batch_max_us = 30000000;
+    s->memory_bytes = UINT64_C(64) << 20;
     t->chunk_bytes = 32 << 20;
     t->window_bytes = 4 << 20;
     t->batch_bytes = 256 << 10;
@@ -182,15 +192,20 @@ static int
 set_migration_type(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
     (void)k;
-    (void)ctx;
+    struct gw_config *c = ctx;
     int type;
     int r = gw_json_enum(v, migration_types, &type, at, err);
-    if (r == GW_OK && type != 0) {
-        gw_json_error(at, err, "\"%s\" is not supported yet", migration_types[type]);
-        gw_err_hint(err, "\"full-load\" is");
-        return GW_CONFIG;
+    if (r == GW_OK) {
+        c->task->migration_type = gw_arena_strdup(c->a, migration_types[type]);
     }
     return r;
+}
+
+static int
+set_text(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
+{
+    struct gw_config *c = ctx;
+    return gw_json_string(v, c->a, (char **)((char *)c->task + k->offset), at, err);
 }
 
 // DMS's interfaces hand mappings and settings over as JSON in a text; both forms are taken.
@@ -266,6 +281,7 @@ set_own(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path 
 static const struct gw_key task_keys[] = {
     {"task", set_name, 0, 0, 0, NULL, true},
     {"migration-type", set_migration_type, 0, 0, 0, NULL, false},
+    {"cdc-start-position", set_text, offsetof(Gw__Task, cdc_start_position), 0, 0, NULL, false},
     {"source", set_endpoint, offsetof(Gw__Task, source), 0, 0, NULL, true},
     {"target", set_endpoint, offsetof(Gw__Task, target), 0, 0, NULL, true},
     {"table-mappings", set_mappings, 0, 0, 0, NULL, true},
@@ -337,6 +353,9 @@ check(const Gw__Task *t, struct gw_err *err)
     }
     if (strcmp(s->url, d->url) == 0 && !t->target_schema[0]) {
         return gw_err_set(err, GW_CONFIG, NULL, "source and target are the same database, %s", s->url);
+    }
+    if (t->cdc_start_position[0] && gw_task_loads(t)) {
+        return gw_err_set(err, GW_CONFIG, NULL, "cdc-start-position goes with migration-type \"cdc\" alone");
     }
     if (t->batch_bytes > t->window_bytes) {
         return gw_err_set(err, GW_CONFIG, NULL, "settings: batch-kb is larger than window-mb");

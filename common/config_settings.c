@@ -26,6 +26,18 @@ set_u32(struct gw_config *c, void *base, const struct gw_key *k, json_t *v, cons
     return r;
 }
 
+// In units of the key: seconds, megabytes.
+static int
+set_u64(void *base, const struct gw_key *k, json_t *v, uint64_t unit, const struct gw_json_path *at, struct gw_err *err)
+{
+    long long n;
+    int r = gw_json_int(v, k->min, k->max, &n, at, err);
+    if (r == GW_OK) {
+        *(uint64_t *)member(base, k) = (uint64_t)n * unit;
+    }
+    return r;
+}
+
 static int
 set_flag(void *base, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
@@ -62,6 +74,10 @@ SETTER(error_u32, c->task->errors, set_u32(c, base, k, v, at, err))
 SETTER(error_flag, c->task->errors, set_flag(base, k, v, at, err))
 SETTER(error_choice, c->task->errors, set_choice(base, k, v, at, err))
 SETTER(lob_flag, c->task->lob, set_flag(base, k, v, at, err))
+SETTER(stream_flag, c->task->stream, set_flag(base, k, v, at, err))
+SETTER(stream_count, c->task->stream, set_u64(base, k, v, 1, at, err))
+SETTER(stream_seconds, c->task->stream, set_u64(base, k, v, 1000000, at, err))
+SETTER(stream_mb, c->task->stream, set_u64(base, k, v, 1 << 20, at, err))
 
 static int
 load_tri(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
@@ -109,6 +125,15 @@ unneeded(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path
     return GW_OK;
 }
 
+// A batch never holds a part of a transaction.
+static int
+preserve(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
+{
+    bool b;
+    int r = gw_json_bool(v, &b, at, err);
+    return r == GW_OK && !b ? unneeded(ctx, k, v, at, err) : r;
+}
+
 static int
 target_schema(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
 {
@@ -154,6 +179,7 @@ lob_max(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path 
 
 #define LOAD(m)   offsetof(Gw__LoadSettings, m)
 #define ERRORS(m) offsetof(Gw__ErrorSettings, m)
+#define STREAM(m) offsetof(Gw__StreamSettings, m)
 #define LATER(k)                                                                                                       \
     {                                                                                                                  \
         k, later, 0, 0, 0, NULL, false                                                                                 \
@@ -165,6 +191,11 @@ lob_max(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path 
 
 static const char *const prep_names[] = {"DO_NOTHING", "DROP_AND_CREATE", "TRUNCATE_BEFORE_LOAD", NULL};
 static const char *const policy_names[] = {"IGNORE_RECORD", "LOG_ERROR", "SUSPEND_TABLE", "STOP_TASK", NULL};
+
+static const char *const insert_names[] = {"IGNORE_RECORD", "LOG_ERROR",     "SUSPEND_TABLE",
+                                           "STOP_TASK",     "INSERT_RECORD", NULL};
+static const char *const update_names[] = {"IGNORE_RECORD", "LOG_ERROR",     "SUSPEND_TABLE",
+                                           "STOP_TASK",     "UPDATE_RECORD", NULL};
 
 static const struct gw_key target_metadata[] = {
     {"TargetSchema", target_schema, 0, 0, 0, NULL, false},
@@ -178,7 +209,7 @@ static const struct gw_key target_metadata[] = {
     UNNEEDED("ParallelLoadThreads"),
     UNNEEDED("ParallelLoadBufferSize"),
     UNNEEDED("ParallelLoadQueuesPerThread"),
-    LATER("BatchApplyEnabled"),
+    {"BatchApplyEnabled", stream_flag, STREAM(batch), 0, 0, NULL, false},
     UNNEEDED("TaskRecoveryTableEnabled"),
     LATER("ParallelApplyThreads"),
     UNNEEDED("ParallelApplyBufferSize"),
@@ -211,14 +242,28 @@ static const struct gw_key error_behavior[] = {
     {"FailOnNoTablesCaptured", error_flag, ERRORS(fail_on_no_tables), 0, 0, NULL, false},
     LATER("FullLoadIgnoreConflicts"), // of cached changes
     LATER("DataMaskingErrorPolicy"),
-    LATER("ApplyErrorDeletePolicy"),
-    LATER("ApplyErrorInsertPolicy"),
-    LATER("ApplyErrorUpdatePolicy"),
-    LATER("ApplyErrorEscalationPolicy"),
-    LATER("ApplyErrorEscalationCount"),
-    LATER("ApplyErrorFailOnTruncationDdl"),
+    {"ApplyErrorDeletePolicy", error_choice, ERRORS(apply_delete), 0, 0, policy_names, false},
+    {"ApplyErrorInsertPolicy", error_choice, ERRORS(apply_insert), 0, 0, insert_names, false},
+    {"ApplyErrorUpdatePolicy", error_choice, ERRORS(apply_update), 0, 0, update_names, false},
+    {"ApplyErrorEscalationPolicy", error_choice, ERRORS(apply_escalation), 0, 0, policy_names, false},
+    {"ApplyErrorEscalationCount", error_u32, ERRORS(apply_escalation_count), 0, 1000000000, NULL, false},
+    {"ApplyErrorFailOnTruncationDdl", error_flag, ERRORS(fail_on_truncate), 0, 0, NULL, false},
     LATER("FailOnTransactionConsistencyBreached"),
     LATER("EventErrorPolicy"),
+};
+
+static const struct gw_key change_tuning[] = {
+    {"CommitTimeout", stream_seconds, STREAM(commit_us), 1, 3600, NULL, false},
+    {"BatchApplyTimeoutMin", stream_seconds, STREAM(batch_min_us), 0, 3600, NULL, false},
+    {"BatchApplyTimeoutMax", stream_seconds, STREAM(batch_max_us), 1, 3600, NULL, false},
+    {"BatchApplyMemoryLimit", stream_mb, STREAM(memory_bytes), 1, 65536, NULL, false},
+    {"BatchSplitSize", stream_count, STREAM(split_changes), 0, 1000000000, NULL, false},
+    {"BatchApplyPreserveTransaction", preserve, 0, 0, 0, NULL, false},
+    UNNEEDED("MinTransactionSize"), // a transaction ends when nothing more waits
+    LATER("MemoryLimitTotal"),
+    UNNEEDED("MemoryKeepTime"),
+    UNNEEDED("StatementCacheSize"),
+    LATER("RecoveryTimeout"),
 };
 
 static const struct gw_key control_tables[] = {
@@ -259,13 +304,20 @@ set_control(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_p
     return gw_json_object(v, control_tables, sizeof control_tables / sizeof *control_tables, ctx, at, err);
 }
 
+static int
+set_tuning(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
+{
+    (void)k;
+    return gw_json_object(v, change_tuning, sizeof change_tuning / sizeof *change_tuning, ctx, at, err);
+}
+
 static const struct gw_key groups[] = {
     {"TargetMetadata", set_target_metadata, 0, 0, 0, NULL, false},
     {"FullLoadSettings", set_full_load, 0, 0, 0, NULL, false},
     {"ErrorBehavior", set_errors, 0, 0, 0, NULL, false},
     {"ControlTablesSettings", set_control, 0, 0, 0, NULL, false},
     UNNEEDED("Logging"),
-    LATER("ChangeProcessingTuning"),
+    {"ChangeProcessingTuning", set_tuning, 0, 0, 0, NULL, false},
     LATER("ChangeProcessingDdlHandlingPolicy"),
     LATER("ValidationSettings"),
     UNNEEDED("StreamBufferSettings"),
@@ -283,6 +335,10 @@ gw_config_settings(struct gw_config *c, json_t *v, const struct gw_json_path *at
     int r = gw_json_object(v, groups, sizeof groups / sizeof *groups, c, at, err);
     if (r == GW_OK && c->lob_full && c->lob_limited) {
         return gw_json_error(at, err, "FullLobMode and LimitedSizeLobMode contradict each other");
+    }
+    const Gw__StreamSettings *s = c->task->stream;
+    if (r == GW_OK && s->batch_min_us > s->batch_max_us) {
+        return gw_json_error(at, err, "BatchApplyTimeoutMin is more than BatchApplyTimeoutMax");
     }
     // DMS truncates by default; here a value is cut only where the file says so.
     if (r == GW_OK && c->lob_limited) {

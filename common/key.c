@@ -153,6 +153,17 @@ column(const Gw__Table *t, const char *name)
     return NULL;
 }
 
+static bool
+in_identity(const Gw__Table *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_identity; i++) {
+        if (strcmp(t->identity[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool
 gw_key_chunks_comparable(const Gw__Table *t, const Gw__TablePlan *plan)
 {
@@ -166,7 +177,9 @@ gw_key_chunks_comparable(const Gw__Table *t, const Gw__TablePlan *plan)
         }
         for (size_t k = 0; k < c->n_columns; k++) {
             const Gw__Column *col = column(t, c->columns[k]);
-            if (!col || col->left_out || !col->not_null || !gw_key_comparable(t->engine, col)) {
+            // An old image without the key does not say which chunk its row was in.
+            if (!col || col->left_out || !col->not_null || !in_identity(t, col->name) ||
+                !gw_key_comparable(t->engine, col)) {
                 return false;
             }
         }

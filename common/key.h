@@ -19,8 +19,8 @@ bool gw_key_comparable(const char *engine, const Gw__Column *c);
 // at the same place.
 int gw_key_cmp(Gw__Kind kind, struct gw_value a, struct gw_value b);
 
-// Whether every chunk of the plan holds exactly the rows between its bounds, by comparable columns: then its chunks may be of
-// different snapshots while changes stream. Otherwise all must be of one.
+// Whether every chunk of the plan holds exactly the rows between its bounds, by comparable columns that every old image has:
+// then its chunks may be of different snapshots while changes stream. Otherwise all must be of one.
 bool gw_key_chunks_comparable(const Gw__Table *t, const Gw__TablePlan *plan);
 
 #endif

@@ -1,4 +1,4 @@
-#include "common/worker.h"
+#include "common/worker_priv.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,30 +17,6 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/secret.h"
-#include "common/worker_priv.h"
-
-enum { QUEUE_MAX = 64, CANCELLED_MAX = 64 };
-
-struct gw_worker {
-    const struct gw_stage *stage;
-    char uuid[37], name[64];
-    char endpoint[GW_ENDPOINT_MAX]; // where this stage receives; "" = it does not
-    void *zctx, *pair, *router;
-    struct gw_arena task_arena, command_arena;
-    const Gw__Task *task;
-    char *source_password, *target_password; // as the coordinator handed them over; NULL = it did not
-    uint64_t tag;
-    char incarnation[40];
-    zmq_msg_t queue[QUEUE_MAX]; // control frames that came while a job was in hand
-    size_t queued;
-    uint64_t job, rows, bytes; // of the job in hand
-    int64_t job_started_us, told_us;
-    bool cancelled, stop, waiting;
-    struct {
-        uint64_t stream, epoch;
-    } gone[CANCELLED_MAX];
-    size_t gone_n;
-};
 
 // ---- for the stage ---------------------------------------------------------------------------------
 
@@ -94,30 +70,10 @@ gw_worker_password(struct gw_worker *w, const Gw__Endpoint *ep, struct gw_arena 
     return r;
 }
 
-static void
-tell_control(struct gw_worker *w)
+const char *
+gw_worker_task_uuid(const struct gw_worker *w)
 {
-    Gw__Heartbeat b = GW__HEARTBEAT__INIT;
-    b.job = w->job;
-    b.rows = w->rows;
-    b.bytes = w->bytes;
-    b.waiting = w->waiting;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_HEARTBEAT;
-    m.heartbeat = &b;
-    (void)gw_control_send(w->pair, &m, NULL); // in-process: fails only when the control thread is gone
-    w->told_us = gw_now_us();
-}
-
-void
-gw_worker_progress(struct gw_worker *w, uint64_t rows, uint64_t bytes)
-{
-    w->rows = rows;
-    w->bytes = bytes;
-    w->waiting = false;
-    if (gw_now_us() - w->told_us >= 200 * GW_MS) {
-        tell_control(w);
-    }
+    return w->task_uuid;
 }
 
 static void
@@ -172,6 +128,14 @@ take_in(struct gw_worker *w)
             w->stop = true;
             w->cancelled = w->cancelled || !m->stop->drain;
             break;
+        case GW__CONTROL__BODY_CONFIRM:
+            free(w->confirm);
+            w->confirm = strdup(m->confirm->position);
+            gw_assert(w->confirm);
+            w->confirm_stream = m->confirm->stream;
+            w->confirm_epoch = m->confirm->epoch;
+            break;
+        case GW__CONTROL__BODY_END_STREAM: w->end_asked = w->end_asked || m->end_stream->job == w->job; break;
         case GW__CONTROL__BODY_WELCOME:
             // Another coordinator took over: it counts on nothing that the one before it has started.
             if (w->incarnation[0] && strcmp(w->incarnation, m->welcome->incarnation) != 0) {
@@ -198,6 +162,28 @@ gw_worker_cancelled(struct gw_worker *w)
 }
 
 bool
+gw_worker_end_asked(struct gw_worker *w)
+{
+    take_in(w);
+    w->is_stream = true;
+    w->end_seen = w->end_asked || w->stop;
+    return w->end_seen;
+}
+
+char *
+gw_worker_take_confirm(struct gw_worker *w, uint64_t stream, uint64_t epoch)
+{
+    take_in(w);
+    char *position = w->confirm;
+    w->confirm = NULL;
+    if (position && (w->confirm_stream != stream || w->confirm_epoch != epoch)) {
+        free(position); // of an earlier run of the stream
+        return NULL;
+    }
+    return position;
+}
+
+bool
 gw_worker_take_cancelled_stream(struct gw_worker *w, uint64_t *stream, uint64_t *epoch)
 {
     if (!w->gone_n) {
@@ -220,6 +206,9 @@ gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadli
         take_in(w);
         if (w->cancelled && w->job) {
             return gw_err_set(err, GW_FENCED, NULL, "the job was taken back by the coordinator");
+        }
+        if (w->job && w->is_stream && (w->confirm || ((w->end_asked || w->stop) && !w->end_seen))) {
+            return GW_AGAIN; // the stream is to be told
         }
         if (w->job == 0 && (w->queued || w->gone_n || w->stop)) {
             return GW_AGAIN; // idle, and there is something to be done
@@ -249,7 +238,7 @@ gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadli
         }
         if (say && now >= say_at) {
             w->waiting = true;
-            tell_control(w);
+            gw_worker_tell_control(w);
         }
     }
 }
@@ -273,6 +262,7 @@ take_welcome(struct gw_worker *w, const Gw__Welcome *welcome)
     w->target_password = keep_secret(w, NULL, welcome->target_password);
     w->task = gw_pb_dup(&w->task_arena, welcome->task);
     w->tag = gw_task_tag(welcome->task_uuid);
+    snprintf(w->task_uuid, sizeof w->task_uuid, "%s", welcome->task_uuid);
 }
 
 int
@@ -298,9 +288,12 @@ gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret
             } else if (m->body_case == GW__CONTROL__BODY_COMMAND && w->task) {
                 w->job = m->command->job;
                 w->rows = w->bytes = 0;
+                w->is_stream = w->end_asked = w->end_seen = false;
+                free(w->confirm); // of an earlier job
+                w->confirm = NULL;
                 w->cancelled = false;
                 w->job_started_us = gw_now_us();
-                tell_control(w);
+                gw_worker_tell_control(w);
                 *ret = m->command;
                 return GW_OK;
             }
@@ -314,55 +307,6 @@ gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret
             return gw_zmq_error(err, "wait for a command");
         }
     }
-}
-
-void
-gw_worker_ready(struct gw_worker *w, uint64_t job, uint64_t epoch)
-{
-    Gw__Ready r = GW__READY__INIT;
-    r.job = job;
-    r.epoch = epoch;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_READY;
-    m.ready = &r;
-    (void)gw_control_send(w->pair, &m, NULL);
-}
-
-void
-gw_worker_reply(struct gw_worker *w, Gw__Reply *reply, const struct gw_err *err)
-{
-    Gw__Failure f;
-    if (err && err->cls != GW_OK) {
-        gw_failure_from_err(&f, err);
-        reply->failure = &f;
-    }
-    if (reply->job == w->job) {
-        reply->job_us = (uint64_t)(gw_now_us() - w->job_started_us);
-    }
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_REPLY;
-    m.reply = reply;
-    (void)gw_control_send(w->pair, &m, NULL);
-    reply->failure = NULL;
-    w->job = 0;
-    w->cancelled = false;
-    w->waiting = false;
-    tell_control(w);
-}
-
-void
-gw_worker_stream_failed(struct gw_worker *w, uint64_t stream, uint64_t epoch, const struct gw_err *err)
-{
-    Gw__Failure f;
-    gw_failure_from_err(&f, err);
-    Gw__StreamFailed s = GW__STREAM_FAILED__INIT;
-    s.stream = stream;
-    s.epoch = epoch;
-    s.failure = &f;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_STREAM_FAILED;
-    m.stream_failed = &s;
-    (void)gw_control_send(w->pair, &m, NULL);
 }
 
 // ---- start -------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ uint64_t gw_worker_task_tag(const struct gw_worker *w);
 // the next gw_worker_next.
 int gw_worker_password(struct gw_worker *w, const Gw__Endpoint *ep, struct gw_arena *a, const char **ret,
                        struct gw_err *err);
+const char *gw_worker_task_uuid(const struct gw_worker *w);
 
 // The next command, in the worker's arena until the next call. GW_AGAIN at the deadline, GW_END when told to stop.
 int gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret, struct gw_err *err);
@@ -56,6 +57,16 @@ int gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t de
 bool gw_worker_cancelled(struct gw_worker *w);
 // Streams that the coordinator has cancelled; for stages that carry many at a time. False if none is left.
 bool gw_worker_take_cancelled_stream(struct gw_worker *w, uint64_t *stream, uint64_t *epoch);
+
+// ---- for jobs that are streams: they go on until they are told to end
+// Whether the stream shall end at its next boundary: the coordinator says so, or the process was told to stop. The first
+// call of a job makes it a stream: from then on gw_worker_poll returns GW_AGAIN at once when there is something to ask for.
+bool gw_worker_end_asked(struct gw_worker *w);
+// What has become durable since the last call, if it is about this stream; NULL = nothing new. Returns owned.
+char *gw_worker_take_confirm(struct gw_worker *w, uint64_t stream, uint64_t epoch);
+void gw_worker_stream_progress(struct gw_worker *w, const Gw__StreamProgress *p);
+// Ready, with what is durable of the stream.
+void gw_worker_ready_at(struct gw_worker *w, uint64_t job, uint64_t epoch, Gw__Progress *progress);
 
 void gw_worker_progress(struct gw_worker *w, uint64_t rows, uint64_t bytes);
 void gw_worker_ready(struct gw_worker *w, uint64_t job, uint64_t epoch);

@@ -51,6 +51,18 @@ send_heartbeat(struct gw_worker_control *c)
     (void)gw_control_send(c->dealer, &m, NULL);
 }
 
+// In order, or by a failure that the process survived: either way its work is given to others at once.
+static void
+send_goodbye(struct gw_worker_control *c)
+{
+    Gw__Goodbye bye = GW__GOODBYE__INIT;
+    bye.uuid = c->uuid;
+    Gw__Control m = GW__CONTROL__INIT;
+    m.body_case = GW__CONTROL__BODY_GOODBYE;
+    m.goodbye = &bye;
+    (void)gw_control_send(c->dealer, &m, NULL);
+}
+
 static void
 send_stop_to_work(struct gw_worker_control *c, bool drain)
 {
@@ -262,7 +274,8 @@ gw_worker_control_main(void *arg)
             break;
         }
     }
-    // What the work thread said last must still leave.
+    send_goodbye(c);
+    // What was said last must still leave.
     int linger_ms = 500;
     zmq_setsockopt(c->dealer, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     zmq_close(c->dealer);

@@ -1,5 +1,5 @@
-// A worker, inside: what worker.c, worker_control.c (the control thread) and worker_start.c (the command line) share.
-// See worker.h.
+// A worker's two threads, inside: worker.c (the work thread, the start), worker_control.c (the control thread), worker_tell.c
+// (what the work thread says) and worker_start.c (the command line).
 #ifndef GW_WORKER_PRIV_H
 #define GW_WORKER_PRIV_H
 
@@ -43,5 +43,35 @@ int gw_worker_identify(struct gw_worker_options *o, const struct gw_stage *stage
 // address that leads to the coordinator. endpoint: what the other workers connect to.
 void *
 gw_worker_bind_data(void *zctx, const struct gw_worker_options *o, char *endpoint, size_t size, struct gw_err *err);
+
+enum { QUEUE_MAX = 64, CANCELLED_MAX = 64 };
+
+struct gw_worker {
+    const struct gw_stage *stage;
+    char uuid[37], name[64];
+    char endpoint[GW_ENDPOINT_MAX]; // where this stage receives; "" = it does not
+    void *zctx, *pair, *router;
+    struct gw_arena task_arena, command_arena;
+    const Gw__Task *task;
+    char *source_password, *target_password; // as the coordinator handed them over; NULL = it did not
+    uint64_t tag;
+    char incarnation[40];
+    zmq_msg_t queue[QUEUE_MAX]; // control frames that came while a job was in hand
+    size_t queued;
+    uint64_t job, rows, bytes; // of the job in hand
+    int64_t job_started_us, told_us;
+    bool cancelled, stop, waiting;
+    bool is_stream, end_asked, end_seen; // of the job in hand
+    char *confirm;                       // durable position that the stage has not taken yet
+    uint64_t confirm_stream, confirm_epoch;
+    char task_uuid[40];
+    struct {
+        uint64_t stream, epoch;
+    } gone[CANCELLED_MAX];
+    size_t gone_n;
+};
+
+// The state of the job in hand, for the next heartbeat.
+void gw_worker_tell_control(struct gw_worker *w);
 
 #endif

@@ -4,13 +4,15 @@
 // target (target.h): what is here is a plan in memory that can be thrown away and rebuilt from there. The
 // SQLite file keeps the task's uuid, the last status for `godwit tables`, and the history of transitions.
 //
-// fsm.c      the task's phases: a table of (phase, event, next phase), and what each phase does
+// fsm.c      the task's phases: a table of (phase, event, next phase), and those that go over all tables
+// phases.c   the phases that are one job for one worker
 // tables.c   the table's states, from the plan to its last constraint
 // steps.c    what is made after the rows
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
+// stream.c   the changes on their way, once the rows are there
 // workers.c  leases, jobs and their replies;  hello.c  who joins
-// routes.c   which workers do not reach each other
+// routes.c   who works with whom
 // status.c   what people are told;  store.c  the SQLite file
 #ifndef GW_CO_H
 #define GW_CO_H
@@ -136,13 +138,17 @@ enum phase {
     P_INSPECT,
     P_MAP,
     P_PREFLIGHT,
+    P_OPEN_STREAM,
     P_PLAN,
     P_REGISTER,
     P_VERIFY,
     P_LOAD,
+    P_MEET, // rows of several snapshots: the stream goes past them all before keys are made
     P_CONSTRAINTS,
     P_SEQUENCES,
+    P_STREAM,
     P_COMPLETE,
+    P_CLOSE_STREAM,
     P_DROP,
     P_STOPPING,
     P_ENDED,
@@ -158,14 +164,21 @@ enum event {
     EV_INSPECTED,
     EV_MAPPED,
     EV_SOUND,
+    EV_STREAMS,
+    EV_OPENED,
+    EV_REOPEN,
     EV_CHECKED,
     EV_PLANNED,
     EV_REGISTERED,
     EV_VERIFIED,
     EV_OTHER_PLAN,
+    EV_ROWS_MIXED,
+    EV_MET,
     EV_KEYS_DONE,
     EV_CONSTRAINTS_DONE,
     EV_SEQUENCES_DONE,
+    EV_LOADED,
+    EV_CAUGHT_UP,
     EV_COMPLETED,
     EV_DROP,
     EV_DROPPED,
@@ -174,6 +187,27 @@ enum event {
     EVENTS,
 };
 enum mode { MODE_RUN, MODE_CHECK, MODE_DROP };
+enum until { UNTIL_STOPPED, UNTIL_LOAD, UNTIL_CAUGHT_UP };
+
+// The changes on their way, through one worker of each stage.
+struct stream {
+    struct worker *apply, *capture, *transform;
+    char capture_uuid[40], transform_uuid[40];
+    uint64_t apply_job, capture_job, id, epoch;
+    bool until_now, failed, lost, ended; // ended: both ends say so, at a transaction's boundary
+    struct gw_err err;
+    uint32_t failures;
+    int64_t retry_us;
+    char *position;  // durable
+    char *confirmed; // the last position that capture was told
+    // What is known of it, for people.
+    struct gw_arena arena;    // of the counts
+    Gw__StreamCounts *counts; // durable
+    int64_t captured_us, oldest_us;
+    uint64_t captured, captured_before; // by this job; what was durable when it began
+    uint64_t log_kept_bytes;
+    bool caught_up;
+};
 
 struct co {
     enum mode mode;
@@ -228,6 +262,14 @@ struct co {
     char *token;      // the snapshot that new readers join
     bool shared;
 
+    bool streams; // changes are to be carried
+    enum until until;
+    Gw__Progress *progress; // of the stream, as durable on the target; NULL before it was opened
+    char *stream_handle;    // of the snapshot that the stream begins behind, until a reader has joined it
+    bool met;               // keys and constraints may be made
+    bool resync;            // the stream has caught up: sequences once more, then the end
+    struct stream stream;
+
     Gw__Catalog *findings;
     int64_t started_us, ended_us; // wall clock
     int64_t load_from_us, load_to_us;
@@ -243,11 +285,20 @@ const char *co_phase_name(enum phase p);
 bool co_running(const struct co *co); // new work may be given out
 void co_print_fsm(void);              // the table, as a graph for dot(1)
 
+// phases.c
+void co_phase_job_tick(struct co *co);
+bool co_rows_missing(const struct co *co); // rows were refused, and the user did not say that this is no error
 // hello.c
 void co_take_hello(struct co *co, const struct gw_peer *peer, const char *address, const Gw__Hello *h);
 void co_send_welcome(struct co *co, const struct worker *w);
 
-// routes.c: which workers do not reach each other
+// routes.c: which workers work with each other, and which do not reach each other
+// How little the link between two is liked: doubtful ones least, then those between hosts, which cost the network twice.
+size_t co_route_dislike(const struct co *co, const struct worker *from, const struct worker *to);
+// The transform that the apply is best reached from; of these the one with the fewest streams: it can carry many. NULL = none.
+struct worker *co_pick_transform(struct co *co, const struct worker *apply);
+// Idle workers that reach each other as well as any; false if a stage has none.
+bool co_pick_for_stream(struct co *co, struct worker **apply, struct worker **transform, struct worker **capture);
 void co_route_failed(struct co *co, const struct worker *a, const struct worker *b);
 bool co_route_doubtful(const struct co *co, const struct worker *a, const struct worker *b);
 
@@ -261,6 +312,7 @@ size_t co_alive(const struct co *co, Gw__Stage stage);
 uint64_t co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void *ctx, const char *doing, ...)
     __attribute__((format(printf, 6, 7)));
 void co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64_t epoch);
+void co_tell(struct co *co, struct worker *w, const Gw__Control *m);
 void co_receive(struct co *co);
 void co_tell_asker(struct co *co);
 void co_check_leases(struct co *co);
@@ -275,6 +327,7 @@ bool co_recoverable(struct co *co, const struct gw_err *err);
 void co_tables_from_catalogs(struct co *co);
 void co_tables_from_state(struct co *co, const Gw__TargetState *state);
 void co_tables_tick(struct co *co);
+void co_resync_sequences(struct co *co);
 bool co_tables_past(const struct co *co, enum table_state s); // every table is past s, or in error
 void co_table_set(struct co *co, struct table *t, enum table_state s);
 void co_table_error(struct co *co, struct table *t, const struct gw_err *err);
@@ -302,6 +355,7 @@ bool co_send_list_steps(struct co *co, struct table *t);
 // Starts what can be started on idle workers; true when nothing of the phase is left for the table.
 bool co_run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now);
 void co_steps_finished(struct co *co, struct table *t);
+bool co_key_steps_done(const struct table *t); // its primary key is there
 
 // flight.c
 void co_flights_tick(struct co *co);
@@ -309,6 +363,17 @@ void co_flight_ready(struct co *co, uint64_t job, uint64_t epoch);
 void co_flight_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f);
 void co_flight_transform_lost(struct co *co, const struct worker *w);
 void co_flights_cancel(struct co *co, const struct table *t); // t NULL: all
+
+// stream.c
+bool co_stream_tick(struct co *co, bool until_now); // true: it has ended where it should
+void co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress *progress);
+void co_stream_progress(struct co *co, struct worker *w, const Gw__StreamProgress *p);
+void co_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f);
+void co_stream_transform_lost(struct co *co, const struct worker *w);
+void co_stream_end(struct co *co);         // at the next boundary
+void co_stream_cancel(struct co *co);      // at once
+bool co_stream_mixed(const struct co *co); // chunks were read in other snapshots than the stream's first
+Gw__StreamStatus *co_stream_status(const struct co *co, struct gw_arena *a); // NULL: there is no stream
 
 // status.c
 Gw__Status *co_status(struct co *co, struct gw_arena *a);

@@ -340,36 +340,6 @@ co_flight_ready(struct co *co, uint64_t job, uint64_t epoch)
     }
 }
 
-// How little a link is liked: doubtful ones least, then those between hosts, which cost the network twice.
-static size_t
-dislike(const struct co *co, const struct worker *from, const struct worker *to)
-{
-    return (co_route_doubtful(co, from, to) ? 2U : 0U) + (strcmp(from->host, to->host) != 0 ? 1U : 0U);
-}
-
-// The transform that apply is best reached from; of these the one with the fewest streams: it can carry many.
-static struct worker *
-pick_transform(struct co *co, const struct worker *apply)
-{
-    struct worker *best = NULL;
-    size_t least = 0;
-    for (size_t i = 0; i < co->workers_n; i++) {
-        struct worker *w = &co->workers[i];
-        if (!w->alive || w->stage != GW__STAGE__STAGE_TRANSFORM) {
-            continue;
-        }
-        size_t n = dislike(co, w, apply) * (FLIGHTS_MAX + 1);
-        for (size_t k = 0; k < FLIGHTS_MAX; k++) {
-            n += co->flights[k].used && co->flights[k].transform == w;
-        }
-        if (!best || n < least) {
-            best = w;
-            least = n;
-        }
-    }
-    return best;
-}
-
 static struct worker *
 pick_capture(struct co *co, const struct table *t, const struct worker *transform)
 {
@@ -379,7 +349,7 @@ pick_capture(struct co *co, const struct table *t, const struct worker *transfor
         if (co_is_idle(w) && w->stage == GW__STAGE__STAGE_CAPTURE && w->token &&
             (!t->plan->one_snapshot || !t->token || strcmp(t->token, w->token) == 0) &&
             (!co->shared || !co->token || strcmp(co->token, w->token) == 0) &&
-            (!best || dislike(co, w, transform) < dislike(co, best, transform))) {
+            (!best || co_route_dislike(co, w, transform) < co_route_dislike(co, best, transform))) {
             best = w;
         }
     }
@@ -464,7 +434,7 @@ co_flights_tick(struct co *co)
     check_stalls(co);
     while (co_running(co) && co->flights_n < co->task->load->max_subtasks) {
         struct worker *apply = co_idle(co, GW__STAGE__STAGE_APPLY);
-        struct worker *transform = apply ? pick_transform(co, apply) : NULL;
+        struct worker *transform = apply ? co_pick_transform(co, apply) : NULL;
         if (!apply || !transform) {
             return;
         }

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 static const char *const phase_names[PHASES] = {
@@ -19,13 +20,17 @@ static const char *const phase_names[PHASES] = {
     [P_INSPECT] = "describing",
     [P_MAP] = "mapping",
     [P_PREFLIGHT] = "checking",
+    [P_OPEN_STREAM] = "opening stream",
     [P_PLAN] = "planning",
     [P_REGISTER] = "registering",
     [P_VERIFY] = "verifying",
     [P_LOAD] = "loading",
+    [P_MEET] = "meeting",
     [P_CONSTRAINTS] = "constraints",
     [P_SEQUENCES] = "sequences",
+    [P_STREAM] = "replicating",
     [P_COMPLETE] = "completing",
+    [P_CLOSE_STREAM] = "closing stream",
     [P_DROP] = "dropping",
     [P_STOPPING] = "stopping",
     [P_ENDED] = "ended",
@@ -41,14 +46,21 @@ static const char *const event_names[EVENTS] = {
     [EV_INSPECTED] = "the source is described",
     [EV_MAPPED] = "names and types are mapped",
     [EV_SOUND] = "nothing speaks against it",
+    [EV_STREAMS] = "changes are to follow",
+    [EV_OPENED] = "the stream has its beginning",
+    [EV_REOPEN] = "its snapshot is lost",
     [EV_CHECKED] = "that was all there was to check",
     [EV_PLANNED] = "every table has its chunks",
     [EV_REGISTERED] = "a plan is durable",
     [EV_VERIFIED] = "it is this one",
     [EV_OTHER_PLAN] = "it is an earlier one",
+    [EV_ROWS_MIXED] = "the rows are of several points in time",
+    [EV_MET] = "the stream is past all of them",
     [EV_KEYS_DONE] = "every table has its rows and keys",
     [EV_CONSTRAINTS_DONE] = "every constraint is made",
     [EV_SEQUENCES_DONE] = "every table is complete",
+    [EV_LOADED] = "the load is done",
+    [EV_CAUGHT_UP] = "every change up to then is durable",
     [EV_COMPLETED] = "the end is durable",
     [EV_DROP] = "the task is to be dropped",
     [EV_DROPPED] = "nothing of it is left",
@@ -63,6 +75,8 @@ static const struct {
 } transitions[] = {
     {P_START, EV_WORKERS, P_STATE},
     {P_START, EV_DROP, P_DROP},
+    {P_START, EV_STREAMS, P_CLOSE_STREAM},
+    {P_CLOSE_STREAM, EV_DROP, P_DROP},
     {P_STATE, EV_NEW, P_INSPECT},
     {P_STATE, EV_RESUME, P_INSPECT},
     {P_STATE, EV_FINISHED_BEFORE, P_ENDED},
@@ -70,16 +84,27 @@ static const struct {
     {P_CLEAR, EV_CLEARED, P_INSPECT},
     {P_INSPECT, EV_INSPECTED, P_MAP},
     {P_INSPECT, EV_SOUND, P_LOAD},
+    {P_INSPECT, EV_STREAMS, P_OPEN_STREAM},
     {P_MAP, EV_MAPPED, P_PREFLIGHT},
     {P_PREFLIGHT, EV_SOUND, P_PLAN},
+    {P_PREFLIGHT, EV_STREAMS, P_OPEN_STREAM},
     {P_PREFLIGHT, EV_CHECKED, P_ENDED},
+    {P_OPEN_STREAM, EV_OPENED, P_PLAN},
+    {P_OPEN_STREAM, EV_PLANNED, P_REGISTER},
+    {P_OPEN_STREAM, EV_RESUME, P_LOAD},
+    {P_PLAN, EV_REOPEN, P_OPEN_STREAM},
     {P_PLAN, EV_PLANNED, P_REGISTER},
     {P_REGISTER, EV_REGISTERED, P_VERIFY},
     {P_VERIFY, EV_VERIFIED, P_LOAD},
     {P_VERIFY, EV_OTHER_PLAN, P_STATE},
+    {P_LOAD, EV_ROWS_MIXED, P_MEET},
+    {P_MEET, EV_MET, P_LOAD},
     {P_LOAD, EV_KEYS_DONE, P_CONSTRAINTS},
     {P_CONSTRAINTS, EV_CONSTRAINTS_DONE, P_SEQUENCES},
     {P_SEQUENCES, EV_SEQUENCES_DONE, P_COMPLETE},
+    {P_SEQUENCES, EV_LOADED, P_STREAM},
+    {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
+    {P_SEQUENCES, EV_CAUGHT_UP, P_ENDED},
     {P_COMPLETE, EV_COMPLETED, P_ENDED},
     {P_DROP, EV_DROPPED, P_ENDED},
     {P_STOPPING, EV_QUIET, P_ENDED},
@@ -135,6 +160,7 @@ co_event(struct co *co, enum event ev)
         if (co->phase != P_STOPPING && co->phase != P_ENDED) {
             co->stop_until_us = gw_now_us() + 60 * GW_S;
             enter(co, ev, P_STOPPING);
+            co_stream_end(co);
         }
         return;
     }
@@ -160,413 +186,13 @@ co_fail(struct co *co, uint32_t exit_code, const struct gw_err *err)
     co->exit_code = exit_code;
     co_event(co, EV_STOP);
     co_flights_cancel(co, NULL);
+    co_stream_cancel(co);
 }
 
 bool
 co_running(const struct co *co)
 {
     return co->phase != P_STOPPING && co->phase != P_ENDED;
-}
-
-// ---- phases of one job -------------------------------------------------------------------------
-
-static void
-fail_text(struct co *co, uint32_t exit_code, const char *message, const char *hint)
-{
-    struct gw_err e = {0};
-    gw_err_set(&e, GW_CONFIG, NULL, "%s", message);
-    gw_err_hint(&e, "%s", hint);
-    co_fail(co, exit_code, &e);
-}
-
-// True if the job failed; before anything was changed an end that cannot be reached ends the run.
-static bool
-phase_failed(struct co *co, struct gw_err *e)
-{
-    co->phase_busy = false;
-    if (e->cls == GW_OK) {
-        co->phase_failures = 0;
-        return false;
-    }
-    if (strcmp(e->code, GW_CODE_LOST) == 0 || e->cls == GW_AGAIN) {
-        return true;
-    }
-    if (e->cls != GW_RETRY) {
-        co_fail(co, e->cls == GW_BUG ? 1 : 2, e);
-    } else if (!co->patient) {
-        co_fail(co, 3, e);
-    } else if (co_recoverable(co, e)) {
-        co->phase_retry_us = gw_now_us() + co_backoff_us(co, ++co->phase_failures);
-    }
-    return true;
-}
-
-static void
-set_uuid(struct co *co, const char *uuid)
-{
-    if (strcmp(co->uuid, uuid) != 0) {
-        snprintf(co->uuid, sizeof co->uuid, "%s", uuid);
-        co_welcome_all(co);
-    }
-    co_store_put(co, "task_uuid", co->uuid);
-}
-
-// Rows were refused, and the user did not say that this is no error.
-static bool
-rows_missing(const struct co *co)
-{
-    uint64_t refused = 0;
-    for (size_t i = 0; i < co->tables_n; i++) {
-        refused += co->tables[i].refused;
-    }
-    return refused && co->task->errors->data_error != GW__ERROR_POLICY__IGNORE_RECORD;
-}
-
-// The target's word against ours. It is right, but it must speak of the same task.
-static void
-resume(struct co *co, const Gw__TargetState *s)
-{
-    char *known = co_store_get(co, &co->arena, "task_uuid");
-    if (known && strcmp(known, s->task_uuid) != 0) {
-        char message[256];
-        snprintf(message, sizeof message, "another task named \"%s\" has this target", co->task->name);
-        fail_text(co, 2, message, "give this task another name, or see `godwit drop` and --fresh");
-        return;
-    }
-    if (strcmp(s->mapping_hash, co->task->mapping_hash) != 0) {
-        fail_text(co, 2, "the task's ends or table mappings have changed since it began",
-                  "put them back, or begin anew with --fresh");
-        return;
-    }
-    set_uuid(co, s->task_uuid);
-    co->source_identity = gw_arena_strdup(&co->arena, s->source_identity);
-    co->resuming = true;
-    co_tables_from_state(co, s);
-    if (s->started_us) {
-        co->started_us = co->mode == MODE_RUN ? co->started_us : s->started_us;
-    }
-    if (s->completed && co->mode == MODE_RUN) {
-        co->already_complete = true;
-        co->exit_code = rows_missing(co) ? 1 : 0;
-        co->ended_us = s->completed_us;
-        co_event(co, EV_FINISHED_BEFORE);
-        co->ended_us = s->completed_us;
-        return;
-    }
-    co_event(co, EV_RESUME);
-}
-
-static void
-state_loaded(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    bool exists = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists;
-    if (exists && co->fresh) {
-        co_event(co, EV_FRESH);
-    } else if (exists) {
-        resume(co, reply->state);
-    } else {
-        char *known = co_store_get(co, &co->arena, "task_uuid");
-        char fresh[37];
-        gw_uuid(fresh);
-        set_uuid(co, known ? known : fresh);
-        co_event(co, EV_NEW);
-    }
-}
-
-static void
-build_load_state(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    (void)co;
-    cmd->body_case = GW__COMMAND__BODY_LOAD_STATE;
-    cmd->load_state = gw_pb_new(a, Gw__LoadState, gw__load_state__init);
-    cmd->load_state->with_plan = true;
-}
-
-static void
-build_drop(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    (void)co;
-    cmd->body_case = GW__COMMAND__BODY_DROP;
-    cmd->drop = gw_pb_new(a, Gw__DropTask, gw__drop_task__init);
-}
-
-static void
-dropped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    (void)reply;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    char fresh[37];
-    gw_uuid(fresh);
-    set_uuid(co, fresh);
-    co_event(co, co->phase == P_CLEAR ? EV_CLEARED : EV_DROPPED);
-}
-
-static void
-build_inspect(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    cmd->body_case = GW__COMMAND__BODY_INSPECT;
-    cmd->inspect = gw_pb_new(a, Gw__Inspect, gw__inspect__init);
-    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK;
-}
-
-static void
-inspected(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    const Gw__Catalog *cat = reply->body_case == GW__REPLY__BODY_CATALOG ? reply->catalog : NULL;
-    if (!cat) {
-        fail_text(co, 1, "capture answered without a catalogue", "");
-        return;
-    }
-    if (co->resuming && strcmp(co->source_identity, cat->identity) != 0) {
-        char message[700];
-        snprintf(message, sizeof message, "the source is not the one that the load began with: %.200s, then %.200s",
-                 cat->identity, co->source_identity);
-        fail_text(co, 2, message, "point the task at the same server, or begin anew with --fresh");
-        return;
-    }
-    if (co->resuming && co->mode == MODE_RUN) {
-        co_event(co, EV_SOUND);
-        return;
-    }
-    co->source_cat = gw_pb_dup(&co->arena, cat);
-    co->source_identity = co->source_cat->identity;
-    co_add_findings(co, cat);
-    if (cat->n_tables == 0 && co->task->errors->fail_on_no_tables) {
-        fail_text(co, 2, "no table of the source matches the selection rules",
-                  "names are case-sensitive; `%` matches any run of characters");
-        return;
-    }
-    co_event(co, EV_INSPECTED);
-}
-
-static void
-build_map(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    cmd->body_case = GW__COMMAND__BODY_MAP;
-    cmd->map = gw_pb_new(a, Gw__MapCatalog, gw__map_catalog__init);
-    cmd->map->catalog = co->source_cat;
-}
-
-static void
-mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    const Gw__Catalog *cat = reply->body_case == GW__REPLY__BODY_CATALOG ? reply->catalog : NULL;
-    if (!cat || cat->n_tables != co->source_cat->n_tables) {
-        fail_text(co, 1, "transform did not map every table", "");
-        return;
-    }
-    co->target_cat = gw_pb_dup(&co->arena, cat);
-    co_add_findings(co, cat);
-    co_event(co, EV_MAPPED);
-}
-
-static void
-build_preflight(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    cmd->body_case = GW__COMMAND__BODY_PREFLIGHT;
-    cmd->preflight = gw_pb_new(a, Gw__PreflightTarget, gw__preflight_target__init);
-    cmd->preflight->catalog = co->target_cat;
-    cmd->preflight->resuming = co->resuming;
-}
-
-// The first finding that makes the whole task impossible, or NULL.
-static const Gw__Finding *
-task_error(const struct co *co)
-{
-    for (size_t i = 0; i < co->findings->n_findings; i++) {
-        const Gw__Finding *f = co->findings->findings[i];
-        if (f->severity == GW__SEVERITY__SEVERITY_ERROR && !f->table[0]) {
-            return f;
-        }
-    }
-    return NULL;
-}
-
-static bool
-every_table_in_error(const struct co *co)
-{
-    for (size_t i = 0; i < co->tables_n; i++) {
-        if (co->tables[i].state != T_ERROR) {
-            return false;
-        }
-    }
-    return co->tables_n > 0;
-}
-
-static uint32_t
-errors_found(const struct co *co)
-{
-    uint32_t n = 0;
-    for (size_t i = 0; i < co->findings->n_findings; i++) {
-        n += co->findings->findings[i]->severity == GW__SEVERITY__SEVERITY_ERROR;
-    }
-    return n;
-}
-
-static void
-preflight_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    if (reply->body_case == GW__REPLY__BODY_CATALOG) {
-        co_add_findings(co, reply->catalog);
-    }
-    if (co->mode == MODE_CHECK) {
-        co->exit_code = errors_found(co) ? 2 : 0;
-        co_event(co, EV_CHECKED);
-        return;
-    }
-    const Gw__Finding *f = task_error(co);
-    if (f) {
-        char hint[400];
-        snprintf(hint, sizeof hint, "%.190s%s%.190s", f->action, f->sql[0] ? ": " : "", f->sql);
-        fail_text(co, 2, f->message, hint);
-        return;
-    }
-    co_tables_from_catalogs(co);
-    if (co_running(co) && every_table_in_error(co)) {
-        char message[900];
-        snprintf(message, sizeof message, "none of the tables can be loaded; the first says: %.800s",
-                 co->tables[0].reason);
-        fail_text(co, 2, message, "nothing was changed on the target; see the findings");
-        return;
-    }
-    if (co_running(co)) {
-        co_event(co, EV_SOUND);
-    }
-}
-
-static void
-build_register(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    cmd->body_case = GW__COMMAND__BODY_REGISTER;
-    cmd->register_ = co_register_state(co, a);
-}
-
-static void
-registered(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    (void)reply;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    (void)GW_FAULT("coordinator.registered");
-    co_event(co, EV_REGISTERED);
-}
-
-static bool
-same_plan(const struct table *t, const Gw__TargetState *s)
-{
-    const Gw__TablePlan *mine = t->plan;
-    for (size_t i = 0; i < s->n_tables; i++) {
-        const Gw__TablePlan *stored = s->tables[i];
-        if (stored->target->id == mine->target->id) {
-            return stored->n_chunks == mine->n_chunks &&
-                   (!mine->n_chunks || strcmp(stored->chunks[0]->plan_id, mine->chunks[0]->plan_id) == 0);
-        }
-    }
-    return false;
-}
-
-// A coordinator may die while its plan is on its way to the target. Its successor plans anew, and finds the first
-// plan registered: that one is in force, and what is in memory must not be loaded under its numbers.
-static void
-verified(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    if (phase_failed(co, e)) {
-        return;
-    }
-    bool same = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists &&
-                strcmp(reply->state->task_uuid, co->uuid) == 0;
-    for (size_t i = 0; same && i < co->tables_n; i++) {
-        same = same_plan(&co->tables[i], reply->state);
-    }
-    co->fresh = false; // what is there now is what this run began
-    co_event(co, same ? EV_VERIFIED : EV_OTHER_PLAN);
-}
-
-static void
-build_complete(struct co *co, Gw__Command *cmd, struct gw_arena *a)
-{
-    (void)co;
-    cmd->body_case = GW__COMMAND__BODY_COMPLETE;
-    cmd->complete = gw_pb_new(a, Gw__Complete, gw__complete__init);
-    cmd->complete->completed_us = gw_wall_us();
-}
-
-static void
-completed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
-{
-    (void)w;
-    (void)ctx;
-    (void)reply;
-    if (!phase_failed(co, e)) {
-        co_event(co, EV_COMPLETED);
-    }
-}
-
-static const struct {
-    enum phase phase;
-    Gw__Stage stage;
-    void (*build)(struct co *co, Gw__Command *cmd, struct gw_arena *a);
-    job_done *done;
-} phase_jobs[] = {
-    {P_STATE, GW__STAGE__STAGE_APPLY, build_load_state, state_loaded},
-    {P_CLEAR, GW__STAGE__STAGE_APPLY, build_drop, dropped},
-    {P_DROP, GW__STAGE__STAGE_APPLY, build_drop, dropped},
-    {P_INSPECT, GW__STAGE__STAGE_CAPTURE, build_inspect, inspected},
-    {P_MAP, GW__STAGE__STAGE_TRANSFORM, build_map, mapped},
-    {P_PREFLIGHT, GW__STAGE__STAGE_APPLY, build_preflight, preflight_done},
-    {P_REGISTER, GW__STAGE__STAGE_APPLY, build_register, registered},
-    {P_VERIFY, GW__STAGE__STAGE_APPLY, build_load_state, verified},
-    {P_COMPLETE, GW__STAGE__STAGE_APPLY, build_complete, completed},
-};
-
-static void
-tick_job(struct co *co)
-{
-    if (co->phase_busy || co->phase_retry_us > gw_now_us()) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof phase_jobs / sizeof *phase_jobs; i++) {
-        struct worker *w = phase_jobs[i].phase == co->phase ? co_idle(co, phase_jobs[i].stage) : NULL;
-        if (w) {
-            struct gw_arena a;
-            gw_arena_init(&a);
-            Gw__Command cmd = GW__COMMAND__INIT;
-            phase_jobs[i].build(co, &cmd, &a);
-            co->phase_busy = true;
-            co_send(co, w, &cmd, phase_jobs[i].done, NULL, "%s", phase_names[co->phase]);
-            gw_arena_fini(&a);
-            return;
-        }
-    }
 }
 
 // ---- phases over all tables --------------------------------------------------------------------
@@ -586,13 +212,16 @@ tick_start(struct co *co)
             return;
         }
     }
-    co_event(co, co->mode == MODE_DROP ? EV_DROP : EV_WORKERS);
+    co_event(co, co->mode != MODE_DROP ? EV_WORKERS : co->streams ? EV_STREAMS : EV_DROP);
 }
 
 static void
 tick_plan(struct co *co)
 {
     co_snapshots_tick(co);
+    if (co->phase != P_PLAN) {
+        return; // the stream is to be opened again
+    }
     co_tables_tick(co);
     for (size_t i = 0; i < co->tables_n; i++) {
         if (co->tables[i].state == T_UNPLANNED) {
@@ -612,21 +241,68 @@ conclude(struct co *co)
     for (size_t i = 0; i < co->tables_n; i++) {
         errors += co->tables[i].state == T_ERROR;
     }
-    co->exit_code = errors || rows_missing(co) ? 1 : 0;
-    if (errors) { // not complete: the same command tries those tables again
+    co->exit_code = errors || co_rows_missing(co) ? 1 : 0;
+    if (co->resync) {
+        co_event(co, EV_CAUGHT_UP);
+    } else if (co->streams && co->until != UNTIL_LOAD && errors < co->tables_n) {
+        co_event(co, EV_LOADED);
+    } else if (errors || co->streams) { // not complete: the same command goes on
         co_event(co, EV_STOP);
     } else {
         co_event(co, EV_SEQUENCES_DONE);
     }
 }
 
+// Rows and primary keys are there, but of several snapshots: what else must be unique may not be so yet.
+static bool
+rows_wait_to_meet(struct co *co)
+{
+    for (size_t i = 0; i < co->tables_n; i++) {
+        const struct table *t = &co->tables[i];
+        if (t->state < T_KEYS || (t->state == T_KEYS && !co_key_steps_done(t))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+tick_meet(struct co *co)
+{
+    if (co_stream_tick(co, true)) {
+        co->met = true;
+        co->stream.caught_up = false; // the source moves on, and nobody looks
+        co_event(co, EV_MET);
+    }
+}
+
+static void
+tick_stream(struct co *co)
+{
+    bool caught_up = co->until == UNTIL_CAUGHT_UP;
+    co_tables_tick(co); // suspensions are recorded
+    if (co_running(co) && co_stream_tick(co, caught_up) && caught_up) {
+        co_resync_sequences(co); // no log tells how far they have been drawn from
+        co_event(co, EV_CAUGHT_UP);
+    }
+}
+
 static void
 tick_load(struct co *co)
 {
-    co_snapshots_tick(co);
+    if (!co->resync) {
+        co_snapshots_tick(co);
+    }
     co_tables_tick(co);
     if (!co_running(co)) {
         return;
+    }
+    if (co->phase == P_LOAD && co->streams && !co->met && rows_wait_to_meet(co)) {
+        co->met = !co_stream_mixed(co);
+        if (!co->met) {
+            co_event(co, EV_ROWS_MIXED);
+            return;
+        }
     }
     if (co->phase == P_LOAD && co_tables_past(co, T_KEYS)) {
         co_event(co, EV_KEYS_DONE);
@@ -655,10 +331,25 @@ void
 co_tick(struct co *co)
 {
     static void (*const ticks[PHASES])(struct co *) = {
-        [P_START] = tick_start,  [P_STATE] = tick_job,     [P_CLEAR] = tick_job,         [P_INSPECT] = tick_job,
-        [P_MAP] = tick_job,      [P_PREFLIGHT] = tick_job, [P_PLAN] = tick_plan,         [P_REGISTER] = tick_job,
-        [P_VERIFY] = tick_job,   [P_LOAD] = tick_load,     [P_CONSTRAINTS] = tick_load,  [P_SEQUENCES] = tick_load,
-        [P_COMPLETE] = tick_job, [P_DROP] = tick_job,      [P_STOPPING] = tick_stopping,
+        [P_START] = tick_start,
+        [P_STATE] = co_phase_job_tick,
+        [P_CLEAR] = co_phase_job_tick,
+        [P_INSPECT] = co_phase_job_tick,
+        [P_MAP] = co_phase_job_tick,
+        [P_PREFLIGHT] = co_phase_job_tick,
+        [P_PLAN] = tick_plan,
+        [P_REGISTER] = co_phase_job_tick,
+        [P_VERIFY] = co_phase_job_tick,
+        [P_LOAD] = tick_load,
+        [P_CONSTRAINTS] = tick_load,
+        [P_SEQUENCES] = tick_load,
+        [P_COMPLETE] = co_phase_job_tick,
+        [P_DROP] = co_phase_job_tick,
+        [P_STOPPING] = tick_stopping,
+        [P_OPEN_STREAM] = co_phase_job_tick,
+        [P_MEET] = tick_meet,
+        [P_STREAM] = tick_stream,
+        [P_CLOSE_STREAM] = co_phase_job_tick,
     };
     co_check_leases(co);
     if (ticks[co->phase]) {

@@ -13,6 +13,7 @@
 #include "common/config.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "common/secret.h"
 #include "coordinator/co.h"
 
@@ -25,6 +26,8 @@ static const char help[] =
     "  --key FILE         the coordinator's keys, made by godwit keygen: needed for workers on other hosts\n"
     "  --insecure-plain-tcp  without --key: let TCP leave this host all the same, unencrypted\n"
     "  --mode MODE        run (default), check: only look, drop: remove the task's control rows\n"
+    "  --until WHEN       load: stop after the full load; caught-up: stop when every change that was committed\n"
+    "                     on the source before now is durable on the target\n"
     "  --fresh            begin anew: drop what is durable of the task\n"
     "  --hold             stay after the end until told to stop\n"
     "  --log FILE         append the log there, too\n"
@@ -48,21 +51,15 @@ struct options {
 static int
 parse_options(struct co *co, struct options *o, int argc, char **argv)
 {
-    enum { TASK = 1, STATE, LISTEN, MODE, FRESH, HOLD, LOG, KEY, PLAIN, STATES, VERSION };
+    enum { TASK = 1, STATE, LISTEN, MODE, UNTIL, FRESH, HOLD, LOG, KEY, PLAIN, STATES, VERSION };
     static const struct option options[] = {
-        {"task", required_argument, NULL, TASK},
-        {"state", required_argument, NULL, STATE},
-        {"listen", required_argument, NULL, LISTEN},
-        {"mode", required_argument, NULL, MODE},
-        {"fresh", no_argument, NULL, FRESH},
-        {"hold", no_argument, NULL, HOLD},
-        {"log", required_argument, NULL, LOG},
-        {"key", required_argument, NULL, KEY},
-        {"insecure-plain-tcp", no_argument, NULL, PLAIN},
-        {"print-states", no_argument, NULL, STATES},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, VERSION},
-        {0},
+        {"task", required_argument, NULL, TASK},     {"state", required_argument, NULL, STATE},
+        {"listen", required_argument, NULL, LISTEN}, {"mode", required_argument, NULL, MODE},
+        {"until", required_argument, NULL, UNTIL},   {"fresh", no_argument, NULL, FRESH},
+        {"hold", no_argument, NULL, HOLD},           {"log", required_argument, NULL, LOG},
+        {"key", required_argument, NULL, KEY},       {"insecure-plain-tcp", no_argument, NULL, PLAIN},
+        {"print-states", no_argument, NULL, STATES}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, VERSION},     {0},
     };
     static const char *const modes[] = {[MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -78,6 +75,13 @@ parse_options(struct co *co, struct options *o, int argc, char **argv)
             break;
         case KEY: o->key = optarg; break;
         case PLAIN: o->plain = true; break;
+        case UNTIL:
+            if (strcmp(optarg, "load") != 0 && strcmp(optarg, "caught-up") != 0) {
+                fprintf(stderr, "godwit-coordinator: --until takes load or caught-up, not \"%s\"\n", optarg);
+                return 2;
+            }
+            co->until = optarg[0] == 'l' ? UNTIL_LOAD : UNTIL_CAUGHT_UP;
+            break;
         case FRESH: co->fresh = true; break;
         case HOLD: co->hold = true; break;
         case LOG: o->log = optarg; break;
@@ -179,6 +183,8 @@ start(struct co *co, const struct options *o, struct gw_err *err)
     if (r != GW_OK) {
         return r;
     }
+    co->streams = gw_task_streams(co->task);
+    co->met = !co->streams;
     if (mkdir(co->state_dir, 0700) != 0 && errno != EEXIST) {
         return gw_err_errno(err, errno, "make state folder \"%s\"", co->state_dir);
     }
@@ -261,6 +267,7 @@ main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     gw_arena_init(&co.arena);
+    gw_arena_init(&co.stream.arena);
     struct gw_err err = {0};
     if (start(&co, &o, &err) != GW_OK) {
         gw_log_err(GW_LOG_ERROR, &err, "cannot start");

@@ -11,6 +11,7 @@
 
 struct snapshot_ctx {
     bool joined;
+    bool first; // the one that came with the stream
     char uuid[40];
 };
 
@@ -31,6 +32,10 @@ snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply
             free(co->token);
             co->token = strdup(s->token);
         }
+        if (sc->first) { // the point that the stream begins behind
+            co->progress->snapshot = gw_arena_strdup(&co->arena, s->token);
+            co->stream_handle = NULL;
+        }
         w->failures = 0;
     } else if (e->cls != GW_AGAIN && strcmp(e->code, GW_CODE_LOST) != 0) {
         w->failures++;
@@ -42,6 +47,12 @@ snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply
         } else {
             (void)co_recoverable(co, e);
         }
+    } else if (sc->first && co->phase == P_PLAN) {
+        // Nothing is durable yet that counts on it.
+        gw_info("worker=%s cannot join the stream's snapshot: %s", w->name, e->message);
+        co->stream_handle = NULL;
+        co->progress = NULL;
+        co_event(co, EV_REOPEN);
     } else if (sc->joined && e->cls == GW_AGAIN) {
         // Its holder went at the wrong moment. If nobody else has it, the next reader opens a new one.
         gw_info("worker=%s cannot join the snapshot: %s", w->name, e->message);
@@ -92,6 +103,10 @@ co_snapshots_tick(struct co *co)
         if (h) {
             open.handle = h->handle;
             open.token = h->token;
+        } else if (co->stream_handle) {
+            open.handle = co->stream_handle;
+        } else if (co->progress) {
+            open.not_before = co->progress->snapshot;
         }
         Gw__Command cmd = GW__COMMAND__INIT;
         cmd.body_case = GW__COMMAND__BODY_OPEN_SNAPSHOT;
@@ -99,6 +114,7 @@ co_snapshots_tick(struct co *co)
         struct snapshot_ctx *sc = calloc(1, sizeof *sc);
         gw_assert(sc);
         sc->joined = h != NULL;
+        sc->first = !h && co->stream_handle;
         co_send(co, w, &cmd, snapshot_done, sc, "opens a snapshot");
         w->opening = h == NULL;
     }

@@ -19,7 +19,33 @@ co_add_findings(struct co *co, const Gw__Catalog *cat)
     }
 }
 
-// As DMS words a table's state.
+// Why it ended, as DMS words it. Tables in error are told by their states.
+static const char *
+stop_reason(const struct co *co)
+{
+    if (co->phase != P_ENDED || co->mode != MODE_RUN) {
+        return "";
+    }
+    if (co->failure.cls != GW_OK) {
+        return co->failure.cls == GW_RETRY ? "RECOVERABLE_ERROR" : "FATAL_ERROR";
+    }
+    if (co->exit_code == 4) {
+        return "NORMAL";
+    }
+    if (!co->streams) {
+        return "FULL_LOAD_ONLY_FINISHED";
+    }
+    if (co->until == UNTIL_LOAD) {
+        return "STOPPED_AFTER_FULL_LOAD";
+    }
+    bool carries = false;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        carries = carries || co->tables[i].state == T_DONE;
+    }
+    return carries ? "STOPPED_AFTER_CACHED_EVENTS" : "FATAL_ERROR"; // the latter: every table is suspended
+}
+
+// As DMS words a table's state. A table that has its rows stays completed while changes are carried to it.
 static const char *
 dms_state(const struct table *t)
 {
@@ -92,6 +118,12 @@ table_status(struct co *co, const struct table *t, struct gw_arena *a)
             ts->bytes_in_flight += f->apply->bytes;
         }
     }
+    const Gw__StreamCounts *counts = co->stream.counts ? co->stream.counts : co->progress ? co->progress->counts : NULL;
+    for (size_t i = 0; counts && i < counts->n_tables; i++) {
+        if (counts->tables[i]->table == ts->id) {
+            ts->counts = counts->tables[i];
+        }
+    }
     for (size_t i = 0; t->steps && i < t->steps->n_steps; i++) {
         ts->steps++;
         ts->steps_done += t->steps_rt[i].done;
@@ -139,6 +171,8 @@ co_status(struct co *co, struct gw_arena *a)
     s->warnings = co->task->warnings;
     s->n_warnings = co->task->n_warnings;
     s->waiting_for = co->waiting_for;
+    s->stream = co_stream_status(co, a);
+    s->stop_reason = borrow(stop_reason(co));
     s->load_us = (uint64_t)(co->load_to_us > co->load_from_us ? co->load_to_us - co->load_from_us : 0);
     return s;
 }

@@ -23,6 +23,10 @@ steps_listed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     t->steps = gw_pb_dup(&co->arena, reply->steps);
     t->steps_rt = gw_arena_calloc(&co->arena, t->steps->n_steps + 1, sizeof *t->steps_rt);
     for (size_t i = 0; i < t->steps->n_steps; i++) {
+        if (co->resync) { // everything else is there, whatever was done in this run
+            t->steps_rt[i].done = t->steps->steps[i]->phase != GW__STEP_PHASE__STEP_SEQUENCES;
+            continue;
+        }
         for (size_t k = 0; k < t->plan->n_steps_done; k++) {
             t->steps_rt[i].done = t->steps_rt[i].done || strcmp(t->steps->steps[i]->name, t->plan->steps_done[k]) == 0;
         }
@@ -108,6 +112,26 @@ static const Gw__StepPhase phase_of[T_STATES] = {
     [T_SEQUENCES] = GW__STEP_PHASE__STEP_SEQUENCES,
 };
 
+// Rows of several snapshots may break what is unique on the source at any one time; the primary key holds, since chunks
+// are cut by it.
+static bool
+may_run(const struct co *co, const Gw__Step *s)
+{
+    return !co->streams || co->met || strcmp(s->kind, "primary key") == 0;
+}
+
+bool
+co_key_steps_done(const struct table *t)
+{
+    for (size_t i = 0; i < t->steps->n_steps; i++) {
+        const Gw__Step *s = t->steps->steps[i];
+        if (s->phase == GW__STEP_PHASE__STEP_KEYS && strcmp(s->kind, "primary key") == 0 && !t->steps_rt[i].done) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // True when nothing of the phase is left for the table.
 bool
 co_run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now)
@@ -119,7 +143,7 @@ co_run_steps(struct co *co, struct table *t, struct worker **idle, int64_t now)
             continue;
         }
         all = false;
-        if (!rt->busy && rt->retry_us <= now && *idle) {
+        if (!rt->busy && rt->retry_us <= now && *idle && may_run(co, t->steps->steps[i])) {
             send_step(co, *idle, t, i);
             *idle = co_idle(co, GW__STAGE__STAGE_APPLY);
         }

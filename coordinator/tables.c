@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/key.h"
 #include "common/log.h"
 #include "common/mapping.h"
 #include "coordinator/co.h"
@@ -227,8 +228,12 @@ co_tables_from_catalogs(struct co *co)
 
 // Where a table goes on after everything was stopped.
 static enum table_state
-resume_state(const struct table *t)
+resume_state(const struct co *co, const struct table *t)
 {
+    // Changes may have passed while it was suspended: only a load from the start would make it whole.
+    if (co->streams && t->plan->state == GW__TABLE_STATE__STATE_ERROR) {
+        return T_ERROR;
+    }
     bool complete = t->plan->n_chunks && t->done == t->plan->n_chunks;
     switch (t->plan->state) {
     case GW__TABLE_STATE__STATE_COMPLETED: return T_DONE;
@@ -255,7 +260,8 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
     for (size_t i = 0; i < co->tables_n; i++) {
         struct table *t = &co->tables[i];
         table_init(co, t, mine->tables[i]);
-        t->state = resume_state(t);
+        t->state = resume_state(co, t);
+        t->reason = t->state == T_ERROR ? t->plan->reason : NULL;
         gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t), state_names[t->state],
                 t->done, t->plan->n_chunks);
     }
@@ -272,6 +278,7 @@ co_register_state(struct co *co, struct gw_arena *a)
     s->source_identity = co->source_identity;
     s->source_engine = co->task->source->engine;
     s->started_us = co->started_us;
+    s->progress = co->progress;
     for (size_t i = 0; i < co->tables_n; i++) {
         gw_pb_add(a, s, tables, co->tables[i].plan);
     }
@@ -337,7 +344,11 @@ co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned)
     for (size_t i = 0; i < p->n_chunks; i++) {
         p->chunks[i]->plan_id = gw_arena_strdup(&co->arena, id);
     }
-    open_ends(p);
+    if (!co->streams) {
+        open_ends(p);
+    } else if (!gw_key_chunks_comparable(t->read, p)) {
+        p->one_snapshot = true; // which chunk a change falls into could not be told
+    }
     t->plan->chunks = p->chunks;
     t->plan->n_chunks = p->n_chunks;
     t->plan->one_snapshot = p->one_snapshot;
@@ -538,6 +549,19 @@ send_sequences(struct co *co, struct table *t)
     cmd.sequences = &s;
     co_send(co, w, &cmd, sequences_read, t, "reads sequences of %s.%s", co_schema(t), co_name(t));
     return true;
+}
+
+void
+co_resync_sequences(struct co *co)
+{
+    co->resync = true;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        struct table *t = &co->tables[i];
+        if (t->state == T_DONE && has_sequences(t->plan->source)) {
+            t->steps = NULL;
+            co_table_set(co, t, T_SEQUENCES_READ);
+        }
+    }
 }
 
 // ---- the tick ----------------------------------------------------------------------------------

@@ -88,6 +88,14 @@ co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64
     }
 }
 
+void
+co_tell(struct co *co, struct worker *w, const Gw__Control *m)
+{
+    if (w->alive) {
+        co_send_to(co, w->identity, w->identity_len, m);
+    }
+}
+
 // ---- looking -----------------------------------------------------------------------------------
 
 bool
@@ -211,6 +219,7 @@ co_worker_lost(struct co *co, struct worker *w, const char *why)
     }
     if (w->stage == GW__STAGE__STAGE_TRANSFORM) {
         co_flight_transform_lost(co, w);
+        co_stream_transform_lost(co, w);
     }
 }
 
@@ -322,6 +331,11 @@ dispatch(struct co *co, const struct gw_peer *peer, const char *address, const G
     }
     switch (m->body_case) {
     case GW__CONTROL__BODY_HELLO: co_take_hello(co, peer, address, m->hello); break;
+    case GW__CONTROL__BODY_GOODBYE:
+        if (w && strcmp(w->uuid, m->goodbye->uuid) == 0) {
+            co_worker_lost(co, w, "it left");
+        }
+        break;
     case GW__CONTROL__BODY_HEARTBEAT: take_heartbeat(co, peer, m->heartbeat); break;
     case GW__CONTROL__BODY_STATUS_REQUEST:
         co->asker = *peer;
@@ -331,6 +345,12 @@ dispatch(struct co *co, const struct gw_peer *peer, const char *address, const G
     case GW__CONTROL__BODY_READY:
         if (w) {
             co_flight_ready(co, m->ready->job, m->ready->epoch);
+            co_stream_ready(co, m->ready->job, m->ready->epoch, m->ready->progress);
+        }
+        break;
+    case GW__CONTROL__BODY_STREAM_PROGRESS:
+        if (w) {
+            co_stream_progress(co, w, m->stream_progress);
         }
         break;
     case GW__CONTROL__BODY_REPLY:
@@ -341,6 +361,7 @@ dispatch(struct co *co, const struct gw_peer *peer, const char *address, const G
     case GW__CONTROL__BODY_STREAM_FAILED:
         if (w) {
             co_flight_stream_failed(co, w, m->stream_failed);
+            co_stream_failed(co, w, m->stream_failed);
         }
         break;
     default: gw_warn("unexpected control message %d is dropped", (int)m->body_case);

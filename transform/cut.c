@@ -19,6 +19,22 @@ text_prefix(const char *s, size_t len, uint64_t max)
     return n;
 }
 
+size_t
+gw_cut_value(const char *value, size_t len, uint64_t max, bool is_hex)
+{
+    if (is_hex) {
+        return len > 2 + 2 * max ? 2 + 2 * (size_t)max : len;
+    }
+    return text_prefix(value, len, max);
+}
+
+bool
+gw_is_hex(const Gw__Column *c)
+{
+    Gw__Kind kind = c->type ? c->type->kind : GW__KIND__KIND_UNKNOWN;
+    return kind == GW__KIND__KIND_BLOB || kind == GW__KIND__KIND_BINARY || kind == GW__KIND__KIND_VARBINARY;
+}
+
 // Appends the field, cut if it is longer. Returns whether it was cut.
 static bool
 put_cut(struct gw_buf *out, struct gw_buf *value, const struct gw_copy_field *f, uint64_t max, bool is_hex)
@@ -30,8 +46,7 @@ put_cut(struct gw_buf *out, struct gw_buf *value, const struct gw_copy_field *f,
     }
     gw_buf_reset(value);
     gw_copy_unescape(value, f->at, f->len);
-    size_t keep = is_hex ? (value->len > 2 + 2 * max ? 2 + 2 * (size_t)max : value->len)
-                         : text_prefix(value->data, value->len, max);
+    size_t keep = gw_cut_value(value->data, value->len, max, is_hex);
     if (keep == value->len) {
         gw_buf_put(out, f->at, f->len);
         return false;

@@ -9,6 +9,7 @@
 #include "common/fault.h"
 #include "common/link.h"
 #include "common/log.h"
+#include "transform/changes.h"
 
 enum { ROUTES_MAX = 128, LINKS_MAX = 64 };
 
@@ -27,6 +28,7 @@ struct route {
     uint64_t *max_bytes; // NULL: rows pass as they are
     bool *is_hex;
     size_t columns;
+    struct gw_changes *changes; // NULL: a chunk's rows
     uint64_t bytes_out, truncated;
     bool ended;      // END has been taken in
     unsigned breaks; // of the link out, when the stream began
@@ -64,6 +66,7 @@ route_free(struct transform *t, size_t at)
         zmq_msg_close(&p->payload);
         free(p);
     }
+    gw_changes_free(r->changes);
     free(r->max_bytes);
     free(r->is_hex);
     free(r);
@@ -210,9 +213,7 @@ set_limits(struct route *r, const Gw__StreamOpen *open)
     for (size_t i = 0, k = 0; open->table && i < open->table->n_columns && k < r->columns; i++) {
         const Gw__Column *c = open->table->columns[i];
         if (!c->left_out) {
-            Gw__Kind kind = c->type ? c->type->kind : GW__KIND__KIND_UNKNOWN;
-            r->is_hex[k++] =
-                kind == GW__KIND__KIND_BLOB || kind == GW__KIND__KIND_BINARY || kind == GW__KIND__KIND_VARBINARY;
+            r->is_hex[k++] = gw_is_hex(c);
         }
     }
 }
@@ -244,7 +245,11 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
         gw_sender_init(&route->out, socket, env->task, env->stream, env->epoch, open->window_bytes);
         gw_link_look(link_of(t, socket));
         route->breaks = link_of(t, socket)->breaks;
-        set_limits(route, open);
+        if (open->n_tables) {
+            route->changes = gw_changes_new(open);
+        } else {
+            set_limits(route, open);
+        }
         t->routes[t->routes_n++] = route;
         *ret = route;
     }
@@ -333,7 +338,11 @@ forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq
     } else {
         c = gw_payload_unpack(&out, payload, err);
     }
-    if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_END) {
+    if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_CHANGES) {
+        c = r->changes ? gw_changes_pass(r->changes, payload, &r->truncated, err) : GW_OK;
+        out.raw_size = zmq_msg_size(payload);
+        r->bytes_out += out.raw_size;
+    } else if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_END) {
         c = rewrite_end(r, payload, err);
         out.raw_size = zmq_msg_size(payload);
         r->ended = true;

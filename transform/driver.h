@@ -16,7 +16,11 @@ extern const struct gw_stage gw_transform_stage;
 int
 gw_map_catalog(const Gw__Task *task, const Gw__Catalog *src, struct gw_arena *a, Gw__Catalog **ret, struct gw_err *err);
 
-// cut.c: shortens values of a batch of rows to max_bytes (per column, 0 = leave), at a character boundary;
+// cut.c: how many bytes of a value stay if max are allowed (hex: of what it stands for), at a character boundary.
+size_t gw_cut_value(const char *value, size_t len, uint64_t max, bool is_hex);
+// Whether the column's canonical values are hex.
+bool gw_is_hex(const Gw__Column *c);
+// Shortens values of a batch of rows to max_bytes (per column, 0 = leave), at a character boundary;
 // *cut counts the shortened values. Rows are COPY text.
 int gw_cut_rows(const char *rows, size_t len, const uint64_t *max_bytes, const bool *is_hex, size_t n,
                 struct gw_buf *out, uint64_t *cut, struct gw_err *err);

@@ -180,6 +180,7 @@ def _open(url):
         db.server, db.name = Remote(), name.lstrip("/")
         if scheme == "mysql":
             db.schema = db.name
+            db.mariadb = "MariaDB" in db.one("SELECT version()")
     return db, schema or None
 
 

@@ -104,10 +104,10 @@ class MySQLEnd(End):
         "float": v.FLOAT32, "double": v.FLOAT64, "char": v.CHAR, "binary": v.BYTES, "varbinary": v.BYTES,
         "tinyblob": v.BYTES, "blob": v.BYTES, "mediumblob": v.BYTES, "longblob": v.BYTES, "date": v.DATE,
         "time": v.DURATION, "datetime": v.TIMESTAMP, "timestamp": v.TIMESTAMPTZ, "json": v.JSON, "bit": v.BIT,
-        "year": v.INT, "uuid": v.UUID, "inet6": v.INET, "inet4": v.INET,
+        "year": v.INT, "uuid": v.UUID, "inet6": v.INET, "inet4": v.INET, "vector": v.BYTES,
     }
     geometry = {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
-                "geometrycollection"}
+                "geometrycollection", "geomcollection"}
 
     def __init__(self, db, schema=None):
         self.db, self.schema = db, schema or db.name
@@ -123,10 +123,14 @@ class MySQLEnd(End):
         ]
 
     def columns(self, table):
-        rows = self.db.execute(
-            "SELECT column_name, data_type, column_type, EXISTS (SELECT 1 FROM information_schema.check_constraints k"
+        # To MariaDB, JSON is a text with a check.
+        is_json = (
+            "EXISTS (SELECT 1 FROM information_schema.check_constraints k"
             "   WHERE k.constraint_schema = c.table_schema AND k.table_name = c.table_name"
             "   AND k.check_clause = concat('json_valid(`', c.column_name, '`)'))"
+        )
+        rows = self.db.execute(
+            f"SELECT column_name, data_type, column_type, {is_json if self.db.mariadb else 'false'}"
             " FROM information_schema.columns c WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
             [self.schema, table],
         )

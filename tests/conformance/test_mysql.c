@@ -163,6 +163,7 @@ partitions_behind_the_snapshot(void **state)
     gw_buf_init(&rows, 1 << 20);
     int r = f.c->source->chunk_begin(f.self, t, p->chunks[0], &f.c->err);
     while (r == GW_OK) {
+        gw_buf_reset(&rows);
         r = f.c->source->chunk_next(f.self, &rows, 1, 1, &n, &f.c->err);
     }
     conform_either(f.c, r, GW_AGAIN, GW_RETRY);
@@ -184,12 +185,20 @@ views_behind_the_snapshot(void **state)
     run(&f, TABLE);
     run(&f, "INSERT INTO t VALUES (1, 10, -10)");
     run(&f, "CREATE VIEW v AS SELECT id, a, b FROM t");
+    run(&f, "CREATE VIEW inner_view AS SELECT id, a, b FROM t");
+    run(&f, "CREATE VIEW outer_view AS SELECT id, a, b, 'it''s `x`' AS c FROM (SELECT * FROM " DB ".inner_view) q");
     describe(&f);
     const Gw__Table *v = table(&f, "v");
     same_rows(&f, v, plan(&f, v), "1\t10\t-10\n");
     changed(&f, "v", (const char *[]){"ALTER TABLE t FORCE", NULL}, GW_AGAIN);
     same_rows(&f, v, plan(&f, v), "1\t10\t-10\n");
     changed(&f, "v", (const char *[]){"CREATE OR REPLACE VIEW v AS SELECT id, b AS a, a AS b FROM t", NULL}, GW_CONFIG);
+    const Gw__Table *outer = table(&f, "outer_view");
+    conform_close_source(f.c, &f.self);
+    f.self = conform_open_source(f.c);
+    same_rows(&f, outer, plan(&f, outer), "1\t10\t-10\tit's `x`\n");
+    changed(&f, "outer_view",
+            (const char *[]){"CREATE OR REPLACE VIEW inner_view AS SELECT id, b AS a, a AS b FROM t", NULL}, GW_CONFIG);
     end(&f);
 }
 

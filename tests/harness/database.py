@@ -126,6 +126,7 @@ class PostgreSQLDatabase(Database):
 
 class MySQLDatabase(Database):
     engine = "mysql"
+    mariadb = True
 
     def __init__(self, server, name):
         self.server, self.name = server, name
@@ -158,6 +159,12 @@ class MySQLDatabase(Database):
                 [self.name],
             )
         )
+
+
+class MySQLServerDatabase(MySQLDatabase):
+    """The same engine on a real MySQL."""
+
+    mariadb = False
 
 
 class SQLiteDatabase(Database):

@@ -7,17 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from harness.database import MySQLDatabase, PostgreSQLDatabase, SQLiteDatabase
+from harness.database import MySQLDatabase, MySQLServerDatabase, PostgreSQLDatabase, SQLiteDatabase
 from harness.run import BIN, Run
-from harness.servers import MariaDB, PostgreSQL
+from harness.servers import MariaDB, MySQL, PostgreSQL, mysqld_folder
 from harness.task import Task
 
 ENGINES = ("postgresql", "mysql", "sqlite")
+# Tests say "mysql" for MariaDB, which is always there, and "mysqld" for MySQL, which is not: such a test is then skipped.
+FOLDERS = {"mysqld": "mysql"}
+KINDS = {
+    "postgresql": (PostgreSQL, PostgreSQLDatabase),
+    "mysql": (MariaDB, MySQLDatabase),
+    "mysqld": (MySQL, MySQLServerDatabase),
+}
+if os.environ.get("GW_TEST_USE_MYSQLD"):  # for a look at what else differs: many tests write MariaDB's SQL
+    KINDS["mysql"] = KINDS["mysqld"]
 
 
 def built(source=None, target=None):
     """Whether the build has the engine (an engine is a folder; a build may be without one)."""
     root = Path(os.environ.get("GODWIT_SRC", Path(__file__).resolve().parents[2]))
+    source, target = FOLDERS.get(source, source), FOLDERS.get(target, target)
     return (source is None or (root / "capture/sources" / source / "CMakeLists.txt").exists()) and (
         target is None or (root / "apply/targets" / target / "CMakeLists.txt").exists()
     )
@@ -42,8 +52,7 @@ class Servers:
     def get(self, kind, **kw):
         name = "-".join([kind] + [f"{k}" for k, v in sorted(kw.items()) if v])
         if name not in self.all:
-            cls = {"postgresql": PostgreSQL, "mysql": MariaDB}[kind]
-            self.all[name] = cls(self.base / name, **kw)
+            self.all[name] = KINDS[kind][0](self.base / name, **kw)
         server = self.all[name]
         if not server.running():
             server.start()
@@ -73,9 +82,10 @@ class World:
         if engine == "sqlite":
             db = SQLiteDatabase(self.folder / f"{prefix}_{len(self.databases)}.sqlite")
         else:
+            if engine == "mysqld" and not mysqld_folder():
+                pytest.skip("no MySQL server: tests/harness/get-mysql gets one")
             server = self.servers.get(engine, durable=durable)
-            cls = PostgreSQLDatabase if engine == "postgresql" else MySQLDatabase
-            db = cls(server, server.new_name(prefix))
+            db = KINDS[engine][1](server, server.new_name(prefix))
         self.databases.append(db)
         return db
 
@@ -145,8 +155,10 @@ def product_is_built(request):
         pytest.exit(f"{BIN}/godwit is not there: build it first (tests/run does)", returncode=2)
 
 
-def every_pair():
-    return [(s, t) for s in ENGINES for t in ENGINES]
+def every_pair(mysqld=False):
+    """Pairs of engines; with `mysqld` also those with a real MySQL on a side, or on both."""
+    names = ENGINES + ("mysqld",) if mysqld else ENGINES
+    return [(s, t) for s in names for t in names]
 
 
 def pair_ids(pair):

@@ -1,4 +1,4 @@
-"""Throw-away PostgreSQL and MariaDB servers: loopback only, or on the address of a host of harness/network.py, in a
+"""Throw-away PostgreSQL, MariaDB and MySQL servers: loopback only, or on the address of a host of harness/network.py, in a
 temporary folder, ended by their own pid.
 
 A server dies with the process that started it (PR_SET_PDEATHSIG), so that nothing outlives an interrupted run.
@@ -169,6 +169,11 @@ class PostgreSQL(Server):
             "max_connections": 200,
             "shared_buffers": "128MB",
             "max_wal_size": "2GB",
+            # Streams of changes.
+            "wal_level": "logical",
+            "max_replication_slots": 40,
+            "max_wal_senders": 40,
+            "max_prepared_transactions": 10,
             "log_min_messages": "warning",
             "log_statement": "none",
             # Sessions of tests have settings of their own; the product's must not depend on these.
@@ -311,3 +316,66 @@ class MariaDB(Server):
             ids = [r[0] for r in q.fetchall()]
         c.close()
         return ids
+
+
+def mysqld_folder():
+    """Where get-mysql has put a MySQL server; None if it has not."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.get("GW_TEST_MYSQL") or cache / "godwit/mysql")
+    return folder if (folder / "mysqld").exists() else None
+
+
+class MySQL(MariaDB):
+    """The other server of the mysql engine. Optional: tests/harness/get-mysql puts it into a folder."""
+
+    def __init__(self, folder, **kw):
+        super().__init__(folder, **kw)
+        self.program = mysqld_folder()
+
+    def base(self):
+        # An older glibc would not run it, and its files are not where it was built for.
+        usr = self.program / "root/usr"
+        argv = ["setpriv", "--pdeathsig", "TERM", self.program / "mysqld", "--no-defaults", f"--basedir={usr}", *self.user()]
+        return argv + [f"--lc-messages-dir={usr}/share/mysql", f"--character-sets-dir={usr}/share/mysql/charsets",
+                       f"--plugin-dir={usr}/lib/mysql/plugin", f"--datadir={self.data}", f"--tmpdir={self.tmpdir()}",
+                       "--secure-file-priv="]
+
+    def make(self):
+        run_checked([str(a) for a in self.base() + ["--initialize-insecure"]], cwd=self.folder)
+
+    def command(self):
+        settings = {
+            "socket": self.socket,
+            "pid-file": self.folder / "pid",
+            "port": self.port,
+            "bind-address": "127.0.0.1",
+            "mysqlx": 0,
+            "local-infile": 1,
+            "innodb-flush-log-at-trx-commit": 1 if self.durable else 0,
+            "innodb-buffer-pool-size": "128M",
+            "innodb-redo-log-capacity": "128M",
+            "max-allowed-packet": "64M",
+            "max-connections": 200,
+            "default-time-zone": "+05:30",
+            "sql-mode": "",
+        }
+        settings.update(self.settings)
+        return [str(a) for a in self.base()] + [f"--{k}={v}" for k, v in settings.items()]
+
+    def connect(self, database=None, user=USER, password=PASSWORD, **kw):
+        import pymysql
+
+        # A password of caching_sha2 goes over TLS, as the product's does, or over a socket.
+        kw.setdefault("charset", "utf8mb4")
+        kw.setdefault("autocommit", True)
+        return pymysql.connect(unix_socket=str(self.socket), user=user, password=password, database=database, **kw)
+
+    def answers(self):
+        if not super().answers():
+            return False
+        c = self.connect_root()
+        with c.cursor() as q:
+            q.execute(f"CREATE USER IF NOT EXISTS {USER}@localhost IDENTIFIED BY %s", [PASSWORD])
+            q.execute(f"GRANT ALL ON *.* TO {USER}@localhost WITH GRANT OPTION")
+        c.close()
+        return True

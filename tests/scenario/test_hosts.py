@@ -16,7 +16,7 @@ import pytest
 from compare.compare import assert_equal
 from harness import network
 from harness.database import MySQLDatabase, PostgreSQLDatabase, password_environment
-from harness.run import BIN, DONE, TABLE_ERROR, USAGE
+from harness.run import BIN, DONE, STOPPED, USAGE
 from harness.servers import PASSWORD, MariaDB, PostgreSQL, wait_until
 from harness.task import Task
 
@@ -61,13 +61,13 @@ def net(base):
 class Load:
     """A task with its coordinator and workers, on the hosts of `net`."""
 
-    def __init__(self, net, folder, target="postgresql"):
-        self.net, self.folder = net, folder
+    def __init__(self, net, folder, target="postgresql", source=None):
+        self.net, self.folder, self.source = net, folder, source or net.source
         server, cls = {"postgresql": (net.pg_target, PostgreSQLDatabase), "mysql": (net.my_target, MySQLDatabase)}[target]
         if not server.running():
             server.start()
         self.target = cls(server, server.new_name("tgt"))
-        self.task = Task(folder, net.source, self.target).own("chunk-size-kb", 256).own("batch-kb", 16)
+        self.task = Task(folder, self.source, self.target).own("chunk-size-kb", 256).own("batch-kb", 16)
         self.endpoint = f"tcp://{net['lead'].address}:7750"
         self.coordinator = None
         self.logs = []
@@ -120,7 +120,7 @@ class Load:
             raise AssertionError(f"not ended within {seconds} s\n{self.tails()}") from None
         assert got == code, self.tails()
         if code == DONE:
-            assert_equal(self.net.source, self.target)
+            assert_equal(self.source, self.target)
 
     def tails(self):
         return "\n".join(f"--- {p.name}\n{p.read_text(errors='replace')[-3000:]}" for p in self.logs)
@@ -267,6 +267,46 @@ def test_two_hosts_of_workers_do_not_reach_each_other(net, load):
 
 
 @needs_network
+def test_the_host_that_carries_changes_is_cut_off(net, load):
+    """The stream begins again on the other host, from what is durable; what was under way comes once."""
+    source = PostgreSQLDatabase(net.pg, net.pg.new_name("src"))
+    source.script(["CREATE TABLE large (id int PRIMARY KEY, n int NOT NULL)",
+                   "INSERT INTO large SELECT i, 0 FROM generate_series(1, 1000) i"])
+    l = load(source=source)
+    l.task.body["migration-type"] = "full-load-and-cdc"
+    l.lead()
+    l.work("one")
+    l.work("two")
+
+    def write(n):
+        source.script([f"INSERT INTO large SELECT i, {n} FROM generate_series({n * 1000 + 1}, {n * 1000 + 500}) i",
+                       f"UPDATE large SET n = n + 1 WHERE id % 7 = {n}", f"DELETE FROM large WHERE id % 11 = {n}"])
+
+    def arrived(n, seconds=40):
+        l.wait_for(f"changes {n}", lambda: l.target.one(f"SELECT count(*) FROM large WHERE n = {n} AND id > {n * 1000}") > 300
+                   and sorted(l.target.execute("SELECT * FROM large")) == sorted(source.execute("SELECT * FROM large")), seconds)
+
+    l.wait_said("-> replicating")
+    write(1)
+    arrived(1)
+    carrier = next(h for h in ("one", "two") if any(f"{h}-capture" in p.name and "stream begun" in p.read_text() for p in l.logs))
+    net[carrier].cut()
+    write(2)
+    arrived(2)
+    net[carrier].join()
+    write(3)
+    arrived(3)
+    l.coordinator.terminate()
+    assert l.coordinator.wait(30) == STOPPED, l.tails()
+    assert_equal(source, l.target)
+    for h in ("one", "two"):
+        net[h].stop()
+    slots = source.execute("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
+    assert len(slots) == 1
+    source.execute("SELECT pg_drop_replication_slot(%s)", [slots[0][0]])
+
+
+@needs_network
 def test_rows_travel_packed(net, load):
     l = load().lead()
     before = net["one"].sent_bytes()
@@ -314,12 +354,13 @@ def test_workers_join_and_leave_a_run(net, load):
                                 text=True, env=environment(), check=True).stdout
         assert re.search(r"^workers: .*lead 3 .*one 3|^workers: .*one 3 .*lead 3", tables, re.M), tables
         l.work("two")
-        net["one"].stop()
-        assert [w.returncode for w in workers] == [0, 0, 0]
+        net["one"].stop()  # in order: their work goes to others at once
+        assert [w.wait(1) for w in workers] == [0, 0, 0]
         l.wait_for("chunks of host two", lambda: "two" in l.durable())
     assert run.wait(60) == DONE, l.tails()
     assert_equal(net.source, l.target)
     assert {"lead", "one", "two"} == set(l.durable())
+    assert l.said.count("is gone: it left") == 3 and "no heartbeat" not in l.said
     hosts = {w["host"] for w in json.loads(report.read_text())["workers"] if "host" in w}
     assert hosts == {"one", "two"}
 

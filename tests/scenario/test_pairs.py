@@ -10,7 +10,7 @@ from harness import shop
 from harness.fixtures import every_pair, pair_ids
 from harness.run import DONE
 
-all_pairs = pytest.mark.parametrize("pair", every_pair(), ids=pair_ids)
+all_pairs = pytest.mark.parametrize("pair", every_pair(mysqld=True), ids=pair_ids)
 
 
 @all_pairs
@@ -53,7 +53,7 @@ def test_load(world, pair):
         with pytest.raises(Exception):
             target.execute("INSERT INTO customers (email, name) VALUES ('user1@example.org', 'twice')")
     else:
-        assert pair == ("sqlite", "mysql")  # a text of any length has no unique key there; the findings say so
+        assert pair[0] == "sqlite" and target.engine == "mysql"  # a text of any length has no unique key there; the findings say so
     with pytest.raises(Exception):
         target.execute("INSERT INTO stock (warehouse, sku, amount) VALUES ('W0', 0, 1)")
     with pytest.raises(Exception):
@@ -90,7 +90,7 @@ def shape(db):
     return sorted(re.sub(r"\s+", " ", s).strip() for s in dump.split(";") if s.strip())
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mysql", "sqlite"])
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "mysqld", "sqlite"])
 def test_the_same_engine_gets_the_same_schema(world, engine):
     source, target = world.pair(engine, engine)
     shop.fill(source, 10)

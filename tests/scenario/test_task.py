@@ -1,7 +1,9 @@
 """What a task file can say, and what the commands answer: exit codes, reports, refusals, resumption."""
 
+import contextlib
 import json
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -327,6 +329,42 @@ def test_unknown_table(world, pair):
     r = world.run(world.task(source, target, tables="no_such_table")).expect(USAGE)
     assert "no table" in r.stderr
     assert target.tables() == [] and not control.has_control(target)
+
+
+def test_drop_does_not_forget_what_is_on_the_source(world):
+    source, target = simple(world, ("sqlite", "sqlite"))
+    task = world.task(source, target)
+    world.run(task).expect(DONE)
+    with contextlib.closing(sqlite3.connect(task.state / "coordinator.sqlite")) as db:
+        # As if changes had been carried: an empty StreamStatus behind the stored status.
+        db.execute("UPDATE status SET packed = CAST(packed || x'920100' AS BLOB)")
+        db.commit()
+    said = world.godwit("tables", task, json_report=False).expect(DONE)
+    assert "stream: position not known yet; 0 transactions" in said.stdout and "inserts" in said.stdout
+    r = world.godwit("drop", task, "--yes").expect(USAGE)
+    assert "migration-type" in r.stderr
+    assert control.has_control(target) and task.state.exists()
+
+
+@pytest.mark.parametrize("kind, until, word", [
+    ("full-load", "caught-up", "full-load-and-cdc"),
+    ("full-load", "never", "load or caught-up"),
+    ("cdc", "load", "--until caught-up"),
+])
+def test_an_end_that_the_task_does_not_have(world, kind, until, word):
+    source, target = simple(world, ("sqlite", "sqlite"))
+    task = world.task(source, target)
+    task.body["migration-type"] = kind
+    r = world.run(task, "--until", until, json_report=False).expect(USAGE)
+    assert word in r.stderr
+    assert target.tables() == []
+
+
+def test_until_load_ends_a_full_load_where_it_ends_anyway(world):
+    source, target = simple(world, ("sqlite", "sqlite"))
+    r = world.run(world.task(source, target), "--until", "load").expect(DONE)
+    assert r.json["StopReason"] == "FULL_LOAD_ONLY_FINISHED"
+    assert_equal(source, target)
 
 
 @pytest.mark.parametrize("change, word", [

@@ -171,6 +171,33 @@ def test_a_view_is_as_old_as_its_tables(world, how, depth):
     assert target.execute("SELECT id, a FROM v ORDER BY id") == source.execute("SELECT id, a FROM v ORDER BY id")
 
 
+def test_a_view_that_was_not_replaced_after_all(world):
+    """A replacement that was rolled back leaves its mark on the catalogue's row; the snapshot is as good as it was."""
+    source, target = world.pair("postgresql", "postgresql")
+    source.script(["CREATE SCHEMA base", "CREATE TABLE base.t (id int PRIMARY KEY, a text)",
+                   "INSERT INTO base.t SELECT i, 'a' || i FROM generate_series(1, 300) i", "CREATE VIEW v AS SELECT id, a FROM base.t"])
+    before = source.execute("SELECT id, a FROM v ORDER BY id")
+    r = meanwhile(world, views(world, source, target), source, "BEGIN", "CREATE OR REPLACE VIEW v AS SELECT id, upper(a) AS a FROM base.t",
+                  "ROLLBACK", then=["UPDATE base.t SET id = id + 1000"]).expect(DONE)
+    assert target.execute("SELECT id, a FROM v ORDER BY id") == before
+    assert r.json["statistics"]["one_point_in_time"]
+
+
+def test_a_function_that_a_view_calls_is_replaced(world):
+    """A function is looked up when it is called, whatever the snapshot."""
+    source, target = world.pair("postgresql", "postgresql")
+    source.script(["CREATE SCHEMA base", "CREATE TABLE base.t (id int PRIMARY KEY, a text)",
+                   "CREATE FUNCTION base.f(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT $1 || '1'$$",
+                   "INSERT INTO base.t SELECT i, 'a' || i FROM generate_series(1, 300) i",
+                   "CREATE VIEW base.w AS SELECT id, base.f(a) AS a FROM base.t", "CREATE VIEW v AS SELECT id, a FROM base.w"])
+    before = source.execute("SELECT id, a FROM v ORDER BY id")
+    r = meanwhile(world, views(world, source, target), source,
+                  "CREATE OR REPLACE FUNCTION base.f(text) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT $1 || '2'$$",
+                  then=["UPDATE base.t SET id = id + 1000"]).expect(DONE)
+    assert target.execute("SELECT id, a FROM v ORDER BY id") in (before, source.execute("SELECT id, a FROM v ORDER BY id"))
+    assert r.code == DONE
+
+
 def test_a_materialized_view_is_refreshed(world):
     """A refresh swaps the storage: chunks of two contents must not be mixed."""
     source, target = world.pair("postgresql", "postgresql")

@@ -63,6 +63,18 @@ def test_generated_on_both_sides_by_another_expression(world, engine):
         hold.equal_or_refused(r, source, target, "generated|compute|expression", tables=["t"])
 
 
+@engines
+def test_generated_on_both_sides_by_the_same_expression(world, engine):
+    """Written otherwise, and nothing to say."""
+    source, target = world.pair(engine, engine)
+    source.execute(f"CREATE TABLE t (id int PRIMARY KEY, a int, {GENERATED[engine]})")
+    source.insert("t", ["id", "a"], [[i, i] for i in range(1, 11)])
+    target.execute("CREATE TABLE t (id int PRIMARY KEY, a int, g int GENERATED ALWAYS AS ((A*2)) STORED)")
+    r = world.run(world.task(source, target).prep("TRUNCATE_BEFORE_LOAD")).expect(DONE)
+    assert_equal(source, target, tables=["t"])
+    assert not [f for f in hold.findings(r, "t") if "generated" in f["message"]], r.describe("a finding about nothing")
+
+
 # ---- types
 
 
@@ -177,6 +189,10 @@ def test_collations_of_the_user(world):
         hold.finding(r, "collation")
     else:
         hold.refused(r, "collation")
+    # The same on both sides is no reason to refuse.
+    same = world.database("postgresql", prefix="same")
+    same.execute("CREATE COLLATION nd (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    world.run(world.task(source, same)).expect(DONE)
 
 
 # ---- keys, indexes, sequences
@@ -266,6 +282,29 @@ def test_foreign_keys_that_are_there_mysql(world):
         hold.finding(r, "fk|foreign key", table="c")
     else:
         assert r.code == TABLE_ERROR
+
+
+def test_a_foreign_key_of_the_same_name_that_is_another_mysql(world):
+    """It is not the source's key, whose rows would count as proven by it."""
+    source, target = world.pair("mysql", "mysql")
+    source.script(["CREATE TABLE p (id int PRIMARY KEY)",
+                   "CREATE TABLE c (id int PRIMARY KEY, pid int, qid int, KEY kp (pid), KEY kq (qid), CONSTRAINT fk FOREIGN KEY (pid) REFERENCES p (id))",
+                   "INSERT INTO p VALUES (1), (2)", "INSERT INTO c VALUES (1, 1, 1), (2, 2, 99)"])
+    target.script(["CREATE TABLE p (id int PRIMARY KEY)",
+                   "CREATE TABLE c (id int PRIMARY KEY, pid int, qid int, KEY kp (pid), KEY kq (qid), CONSTRAINT fk FOREIGN KEY (qid) REFERENCES p (id))"])
+    r = world.run(world.task(source, target).prep("TRUNCATE_BEFORE_LOAD"))
+    hold.refused(r, "foreign key .*fk.* another")
+    hold.finding(r, "fk", table="c")
+
+
+def test_a_table_without_its_primary_key_mysql(world):
+    source, target = world.pair("mysql", "mysql")
+    source.script(["CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 2)"])
+    target.execute("CREATE TABLE t (id int NOT NULL, v int)")
+    r = world.run(world.task(source, target).prep("TRUNCATE_BEFORE_LOAD")).expect(DONE)
+    f = hold.finding(r, "no primary key", table="t")
+    target.execute(f["sql"])
+    assert ("id",) in unique_columns(target)
 
 
 TRIGGERS = {

@@ -120,9 +120,10 @@ names_and_types(void **state)
     refused("{\"task\": null}", "task: a text is needed here");
     refused("{\"task\": \"a\\u0000b\"}", "NUL");
     accepted(TASK_WITH(", \"migration-type\": \"Full-Load\""));
-    refused_hint(TASK_WITH(", \"migration-type\": \"cdc\""), "migration-type: \"cdc\" is not supported yet",
-                 "full-load");
-    refused(TASK_WITH(", \"migration-type\": \"full-load-and-cdc\""), "is not supported yet");
+    accepted(TASK_WITH(", \"migration-type\": \"full-load-and-cdc\""));
+    accepted(TASK_WITH(", \"migration-type\": \"CDC\", \"cdc-start-position\": \"0/16B3748\""));
+    refused(TASK_WITH(", \"cdc-start-position\": \"0/16B3748\""),
+            "cdc-start-position goes with migration-type \"cdc\"");
     refused(TASK_WITH(", \"migration-type\": \"copy\""), "\"copy\" is not one of: full-load, full-load-and-cdc, cdc");
 }
 

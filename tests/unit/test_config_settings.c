@@ -99,6 +99,58 @@ errors(void **state)
 }
 
 static void
+apply_errors(void **state)
+{
+    (void)state;
+    const Gw__ErrorSettings *e = accepted(SETTINGS("\"ErrorBehavior\": {}"))->errors;
+    assert_int_equal(e->apply_delete, GW__ERROR_POLICY__IGNORE_RECORD);
+    assert_int_equal(e->apply_insert, GW__ERROR_POLICY__LOG_ERROR);
+    assert_int_equal(e->apply_update, GW__ERROR_POLICY__LOG_ERROR);
+    assert_int_equal(e->apply_escalation, GW__ERROR_POLICY__LOG_ERROR);
+    assert_int_equal(e->apply_escalation_count, 0);
+    e = accepted(GROUP("ErrorBehavior", "\"ApplyErrorDeletePolicy\": \"LOG_ERROR\", \"ApplyErrorInsertPolicy\":"
+                                        " \"insert_record\", \"ApplyErrorUpdatePolicy\": \"UPDATE_RECORD\","
+                                        " \"ApplyErrorEscalationPolicy\": \"STOP_TASK\","
+                                        " \"ApplyErrorEscalationCount\": 5, \"ApplyErrorFailOnTruncationDdl\": true"))
+            ->errors;
+    assert_int_equal(e->apply_delete, GW__ERROR_POLICY__LOG_ERROR);
+    assert_int_equal(e->apply_insert, GW__ERROR_POLICY__WRITE_RECORD);
+    assert_int_equal(e->apply_update, GW__ERROR_POLICY__WRITE_RECORD);
+    assert_int_equal(e->apply_escalation, GW__ERROR_POLICY__STOP_TASK);
+    assert_int_equal(e->apply_escalation_count, 5);
+    assert_true(e->fail_on_truncate);
+    refused(GROUP("ErrorBehavior", "\"ApplyErrorUpdatePolicy\": \"INSERT_RECORD\""), "\"INSERT_RECORD\" is not one of");
+    refused(GROUP("ErrorBehavior", "\"DataErrorPolicy\": \"UPDATE_RECORD\""), "\"UPDATE_RECORD\" is not one of");
+}
+
+static void
+change_tuning(void **state)
+{
+    (void)state;
+    const Gw__StreamSettings *s = accepted(SETTINGS("\"ChangeProcessingTuning\": {}"))->stream;
+    assert_false(s->batch);
+    assert_int_equal(s->commit_us, 1000000);
+    const Gw__Task *t = accepted(
+        SETTINGS("\"TargetMetadata\": {\"BatchApplyEnabled\": true}, \"ChangeProcessingTuning\": {\"CommitTimeout\": 2,"
+                 " \"BatchApplyTimeoutMin\": 3, \"BatchApplyTimeoutMax\": 4, \"BatchApplyMemoryLimit\": 5,"
+                 " \"BatchSplitSize\": 6, \"BatchApplyPreserveTransaction\": true}"));
+    s = t->stream;
+    assert_int_equal(t->n_warnings, 0);
+    assert_true(s->batch);
+    assert_int_equal(s->commit_us, 2000000);
+    assert_int_equal(s->batch_min_us, 3000000);
+    assert_int_equal(s->batch_max_us, 4000000);
+    assert_int_equal(s->memory_bytes, 5 << 20);
+    assert_int_equal(s->split_changes, 6);
+    t = accepted(GROUP("ChangeProcessingTuning", "\"BatchApplyPreserveTransaction\": false, \"MemoryKeepTime\": 60"));
+    assert_true(warns(t, "BatchApplyPreserveTransaction is not needed here"));
+    assert_int_equal(t->n_warnings, 2);
+    refused(GROUP("ChangeProcessingTuning", "\"BatchApplyTimeoutMin\": 9, \"BatchApplyTimeoutMax\": 8"),
+            "BatchApplyTimeoutMin is more than BatchApplyTimeoutMax");
+    refused(GROUP("ChangeProcessingTuning", "\"CommitTimeout\": 0"), "out of range: 1 to 3600");
+}
+
+static void
 control_tables(void **state)
 {
     (void)state;
@@ -111,9 +163,9 @@ without_effect(void **state)
 {
     (void)state;
     const Gw__Task *t = accepted(SETTINGS("\"Logging\": {\"EnableLogging\": true}, \"ValidationSettings\": {},"
-                                          " \"TargetMetadata\": {\"BatchApplyEnabled\": true, \"LobChunkSize\": 64}"));
+                                          " \"TargetMetadata\": {\"ParallelApplyThreads\": 4, \"LobChunkSize\": 64}"));
     assert_true(warns(t, "task-settings.ValidationSettings is not supported yet: it has no effect"));
-    assert_true(warns(t, "task-settings.TargetMetadata.BatchApplyEnabled is not supported yet"));
+    assert_true(warns(t, "task-settings.TargetMetadata.ParallelApplyThreads is not supported yet"));
     assert_true(warns(t, "LobChunkSize"));
     assert_true(warns(t, "Logging"));
     assert_int_equal(t->n_warnings, 4);
@@ -126,7 +178,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(target_metadata), cmocka_unit_test(lob_modes),      cmocka_unit_test(full_load),
-        cmocka_unit_test(errors),          cmocka_unit_test(control_tables), cmocka_unit_test(without_effect),
+        cmocka_unit_test(errors),          cmocka_unit_test(apply_errors),   cmocka_unit_test(change_tuning),
+        cmocka_unit_test(control_tables),  cmocka_unit_test(without_effect),
     };
     return cmocka_run_group_tests(tests, arena_setup, arena_teardown);
 }

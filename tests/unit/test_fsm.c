@@ -12,6 +12,8 @@
 #include "common/log.h"
 // The transitions are the file's own.
 #include "coordinator/fsm.c"
+#include "coordinator/phases.c"
+#include "coordinator/stream.c"
 
 enum { N = sizeof transitions / sizeof *transitions };
 
@@ -83,8 +85,8 @@ static void
 every_phase_with_a_job_has_one(void **state)
 {
     (void)state;
-    static const enum phase jobs[] = {P_STATE,    P_CLEAR,  P_INSPECT,  P_MAP, P_PREFLIGHT,
-                                      P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP};
+    static const enum phase jobs[] = {P_STATE,    P_CLEAR,  P_INSPECT,  P_MAP,  P_PREFLIGHT,   P_OPEN_STREAM,
+                                      P_REGISTER, P_VERIFY, P_COMPLETE, P_DROP, P_CLOSE_STREAM};
     assert_int_equal(sizeof phase_jobs / sizeof *phase_jobs, sizeof jobs / sizeof *jobs);
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         size_t found = 0;
@@ -112,6 +114,18 @@ in_phase(enum phase p)
     struct gw_err err = {0};
     assert_int_equal(co_store_open(co, &err), GW_OK);
     return co;
+}
+
+static void
+one_table(struct co *co, enum table_state s)
+{
+    co->tables = gw_arena_calloc(&co->arena, 1, sizeof *co->tables);
+    co->tables_n = 1;
+    co->tables->state = s;
+    co->tables->plan = gw_pb_new(&co->arena, Gw__TablePlan, gw__table_plan__init);
+    co->tables->plan->source = gw_pb_new(&co->arena, Gw__Table, gw__table__init);
+    co->tables->plan->target = gw_pb_new(&co->arena, Gw__Table, gw__table__init);
+    co->tables->plan->source->id = co->tables->plan->target->id = 1;
 }
 
 static void
@@ -204,6 +218,126 @@ the_first_failure_stands(void **state)
     put_away(co);
 }
 
+// Every end has its word, and nothing has one before its end.
+static void
+an_end_is_worded_as_dms_words_it(void **state)
+{
+    (void)state;
+    static const struct {
+        enum mode mode;
+        enum phase phase;
+        bool streams;
+        enum until until;
+        uint32_t exit_code;
+        enum gw_class failure;
+        enum table_state table;
+        const char *reason;
+    } cases[] = {
+        {MODE_RUN, P_LOAD, false, UNTIL_STOPPED, 0, GW_OK, T_LOADING, ""},
+        {MODE_RUN, P_STOPPING, true, UNTIL_STOPPED, 4, GW_OK, T_DONE, ""},
+        {MODE_CHECK, P_ENDED, false, UNTIL_STOPPED, 0, GW_OK, T_UNPLANNED, ""},
+        {MODE_RUN, P_ENDED, false, UNTIL_STOPPED, 0, GW_OK, T_DONE, "FULL_LOAD_ONLY_FINISHED"},
+        {MODE_RUN, P_ENDED, false, UNTIL_STOPPED, 1, GW_OK, T_ERROR, "FULL_LOAD_ONLY_FINISHED"},
+        {MODE_RUN, P_ENDED, false, UNTIL_STOPPED, 4, GW_OK, T_LOADING, "NORMAL"},
+        {MODE_RUN, P_ENDED, true, UNTIL_STOPPED, 4, GW_OK, T_DONE, "NORMAL"},
+        {MODE_RUN, P_ENDED, true, UNTIL_LOAD, 0, GW_OK, T_DONE, "STOPPED_AFTER_FULL_LOAD"},
+        {MODE_RUN, P_ENDED, true, UNTIL_CAUGHT_UP, 0, GW_OK, T_DONE, "STOPPED_AFTER_CACHED_EVENTS"},
+        {MODE_RUN, P_ENDED, true, UNTIL_CAUGHT_UP, 1, GW_OK, T_ERROR, "FATAL_ERROR"},
+        {MODE_RUN, P_ENDED, true, UNTIL_STOPPED, 3, GW_RETRY, T_DONE, "RECOVERABLE_ERROR"},
+        {MODE_RUN, P_ENDED, true, UNTIL_STOPPED, 2, GW_CONFIG, T_DONE, "FATAL_ERROR"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct co *co = in_phase(cases[i].phase);
+        co->mode = cases[i].mode;
+        co->streams = cases[i].streams;
+        co->until = cases[i].until;
+        co->exit_code = cases[i].exit_code;
+        co->failure.cls = cases[i].failure;
+        one_table(co, cases[i].table);
+        assert_string_equal(co_status(co, &co->arena)->stop_reason, cases[i].reason);
+        put_away(co);
+    }
+}
+
+static Gw__StreamCounts *
+counts_of(struct co *co, uint64_t captured, uint64_t applied, uint64_t errors)
+{
+    Gw__StreamCounts *all = gw_pb_new(&co->arena, Gw__StreamCounts, gw__stream_counts__init);
+    Gw__Counts *c = gw_pb_new(&co->arena, Gw__Counts, gw__counts__init);
+    c->table = 1;
+    c->inserts = captured;
+    c->applied_inserts = applied;
+    c->errors = errors;
+    gw_pb_add(&co->arena, all, tables, c);
+    return all;
+}
+
+// What is told of a stream may lag behind; it never claims more than is so.
+static void
+a_stream_is_told_of(void **state)
+{
+    (void)state;
+    struct co *co = in_phase(P_STREAM);
+    one_table(co, T_DONE);
+    assert_null(co_stream_status(co, &co->arena)); // a load alone
+    co->streams = true;
+    assert_null(co_stream_status(co, &co->arena)); // not opened yet
+    co->progress = gw_pb_new(&co->arena, Gw__Progress, gw__progress__init);
+    co->progress->position = gw_arena_strdup(&co->arena, "0/1");
+    co->progress->counts = counts_of(co, 5, 7, 1); // the tally comes later than the changes
+    Gw__StreamStatus *st = co_stream_status(co, &co->arena);
+    assert_int_equal(st->captured, 8);
+    assert_int_equal(st->applied, 7);
+    assert_int_equal(st->latency_source_us, -1); // nothing has been captured since this process began
+    assert_int_equal(st->latency_target_us, 0);
+    assert_false(st->caught_up);
+
+    co->stream.captured_before = 8;
+    co->stream.captured = 3;
+    co->stream.captured_us = gw_wall_us() - 5 * GW_S;
+    co->stream.oldest_us = gw_wall_us() - 9 * GW_S;
+    st = co_stream_status(co, &co->arena);
+    assert_int_equal(st->captured, 11);
+    assert_in_range(st->latency_source_us, 5 * GW_S, 6 * GW_S);
+    assert_in_range(st->latency_target_us, 9 * GW_S, 10 * GW_S);
+
+    co->stream.caught_up = true; // the last change is old because there is none that is newer
+    assert_int_equal(co_stream_status(co, &co->arena)->latency_source_us, 0);
+    co->stream.failed = true; // interrupted: from now on nobody knows
+    co->stream.err.cls = GW_AGAIN;
+    co->stream.id = 7;
+    settle(co);
+    st = co_stream_status(co, &co->arena);
+    assert_false(st->caught_up);
+    assert_true(st->latency_source_us > 0);
+    assert_true(st->latency_target_us > 0);
+    put_away(co);
+}
+
+// A slot that nobody removes keeps the source's log until its disk is full.
+static void
+what_a_stream_has_on_the_source_is_not_forgotten(void **state)
+{
+    (void)state;
+    for (int streams = 0; streams < 2; streams++) {
+        struct co *co = in_phase(P_STATE);
+        co->fresh = true;
+        co->streams = streams;
+        Gw__Progress progress = GW__PROGRESS__INIT;
+        Gw__TargetState known = GW__TARGET_STATE__INIT;
+        known.exists = true;
+        known.progress = &progress;
+        Gw__Reply reply = GW__REPLY__INIT;
+        reply.body_case = GW__REPLY__BODY_STATE;
+        reply.state = &known;
+        struct gw_err none = {0};
+        state_loaded(co, NULL, NULL, &reply, &none);
+        assert_int_equal(co->phase, streams ? P_CLEAR : P_STOPPING);
+        assert_int_equal(co->exit_code, streams ? 0 : 2);
+        put_away(co);
+    }
+}
+
 static int
 setup(void **state)
 {
@@ -235,6 +369,9 @@ main(void)
         cmocka_unit_test(every_event_in_every_phase),
         cmocka_unit_test(transitions_are_kept),
         cmocka_unit_test(the_first_failure_stands),
+        cmocka_unit_test(an_end_is_worded_as_dms_words_it),
+        cmocka_unit_test(a_stream_is_told_of),
+        cmocka_unit_test(what_a_stream_has_on_the_source_is_not_forgotten),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

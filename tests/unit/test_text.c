@@ -8,6 +8,7 @@
 
 #include "common/buf.h"
 #include "common/copytext.h"
+#include "common/expr.h"
 
 static void
 fields(void **state)
@@ -198,6 +199,43 @@ the_ceiling(void **state)
     gw_buf_fini(&b);
 }
 
+static void
+expressions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"a * 2", "a*2", true},
+        {"(a * 2)", "`a` * 2", true},
+        {"((A * 2))", "\"a\"*2", true},
+        {"a * 2", "a * 3", false},
+        {"(a + b) * c", "a + b * c", false},
+        {"(a) * (c)", "a) * (c", false},
+        {"((a) * (c))", "(a) * (c)", true},
+        {"lower('A')", "LOWER('A')", true},
+        {"lower('A')", "lower('a')", false},
+        {"concat(`a`,_utf8mb4\\'x\\')", "concat(a, 'x')", true},
+        {"concat(`a`,_latin1'x')", "concat(a, 'x')", true},
+        {"concat(a, 'it''s')", "concat(a, 'it')", false},
+        {"'a\\'", "'a'", false},
+        {"'a'", "a", false},
+        {"'(' || a", "('(' || a)", true},
+        {"ab", "a b", false},
+        {"", "()", true},
+        {"a", "", false},
+        {"((", "(", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool same = gw_expr_same(cases[i].a, cases[i].b);
+        assert_int_equal(same, gw_expr_same(cases[i].b, cases[i].a));
+        if (same != cases[i].same) {
+            fail_msg("%s and %s", cases[i].a, cases[i].b);
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -210,6 +248,7 @@ main(void)
         cmocka_unit_test(large_fields),
         cmocka_unit_test(growth),
         cmocka_unit_test(the_ceiling),
+        cmocka_unit_test(expressions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

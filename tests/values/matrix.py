@@ -136,3 +136,23 @@ LITE = {
 }
 
 TYPES = {"postgresql": PG, "mysql": MY, "sqlite": LITE}
+
+# What only one of the two servers has.
+ONLY_MARIADB = ("inet6", "uuid")
+
+
+def types_of(db):
+    types = TYPES[db.engine]
+    if db.engine == "mysql" and not db.mariadb:
+        types = {**{k: v for k, v in types.items() if k not in ONLY_MARIADB}, **ONLY_MYSQL}
+    return types
+
+
+ONLY_MYSQL = {
+    "varchar(20) collate utf8mb4_0900_ai_ci": ["'A'", "'a '", "'ß'"],
+    "varchar(20) collate utf8mb4_0900_bin": ["'A'", "'a '", "'😀'"],
+    "varchar(20) character set gb18030": ["'日本€'"],
+    "vector(3)": ["string_to_vector('[1,2,3.5]')"],
+    "point srid 4326": ["ST_GeomFromText('POINT(1.5 2.25)', 4326)", "ST_GeomFromText('POINT(-89.5 179.5)', 4326)"],
+    "linestring srid 3857": ["ST_GeomFromText('LINESTRING(0 0,1 1)', 3857)"],
+}

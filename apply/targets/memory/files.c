@@ -55,6 +55,31 @@ memory_write_file(const char *path, const void *p, size_t n, struct gw_err *err)
 }
 
 int
+memory_read_file(const char *path, struct gw_arena *a, char **ret, size_t *ret_len, struct gw_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    int failed = fd < 0 || fstat(fd, &st) != 0 ? errno : 0;
+    size_t size = failed ? 0 : (size_t)st.st_size;
+    char *text = gw_arena_alloc(a, size + 1);
+    for (size_t at = 0; !failed && at < size;) {
+        ssize_t n = read(fd, text + at, size - at);
+        failed = n < 0 && errno != EINTR ? errno : n == 0 ? EIO : 0;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    text[size] = 0;
+    if (failed) {
+        return gw_err_errno(err, failed, "read \"%s\"", path);
+    }
+    *ret = text;
+    *ret_len = size;
+    return GW_OK;
+}
+
+int
 memory_remove_dir(const char *path, struct gw_err *err)
 {
     DIR *d = opendir(path);

@@ -113,6 +113,25 @@ fold_step(struct memory_target *t, const Gw__FinishStep *f)
     gw_pb_add(&t->log.arena, p, steps_done, f->step->name);
 }
 
+static void
+fold_stream(struct memory_target *t, const Gw__Command *r)
+{
+    const Gw__TargetState *s = r->register_;
+    if (r->job == MEMORY_CLAIM) {
+        t->log.state->progress->epoch = s->progress->epoch;
+        return;
+    }
+    t->log.state->progress = s->progress;
+    if (s->task[0]) {
+        gw_pb_add(&t->log.arena, &t->log, changes, s->task);
+    }
+    for (size_t i = 0; i < s->n_tables; i++) {
+        Gw__TablePlan *p = memory_log_table(t, s->tables[i]->target->id);
+        p->state = s->tables[i]->state;
+        p->reason = s->tables[i]->reason;
+    }
+}
+
 // The record was legal when it was written, and so it is now. It lives in the log's arena.
 static void
 fold(struct memory_target *t, Gw__Command *r)
@@ -120,6 +139,10 @@ fold(struct memory_target *t, Gw__Command *r)
     struct memory_log *l = &t->log;
     switch (r->body_case) {
     case GW__COMMAND__BODY_REGISTER:
+        if (r->job == MEMORY_CLAIM || r->job == MEMORY_COMMIT) {
+            fold_stream(t, r);
+            break;
+        }
         l->state = r->register_;
         l->state->exists = true;
         for (size_t i = 0; i < l->state->n_tables; i++) {
@@ -268,6 +291,26 @@ legal_prepare(const struct memory_target *t, const Gw__PrepareTable *c, bool pre
 }
 
 static int
+legal_stream(const struct memory_target *t, const Gw__Command *r, struct gw_err *err)
+{
+    const Gw__Progress *stored = t->log.state->progress;
+    Gw__Progress *p = r->register_->progress;
+    if (!stored || !p) {
+        return gw_err_set(err, GW_CONFIG, NULL, "the task has no stream of changes on the target");
+    }
+    for (size_t i = 0; i < r->register_->n_tables; i++) {
+        if (!r->register_->tables[i]->target || !memory_log_table(t, r->register_->tables[i]->target->id)) {
+            return fenced(err, "a table of the stream is not in the task");
+        }
+    }
+    if (r->job == MEMORY_CLAIM) {
+        p->epoch = stored->epoch + 1;
+        return GW_OK;
+    }
+    return p->epoch == stored->epoch ? GW_OK : fenced(err, "somebody else owns the stream now");
+}
+
+static int
 legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
 {
     const Gw__TablePlan *p = NULL;
@@ -275,6 +318,8 @@ legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
         return fenced(err, "the task is not on the target any more");
     }
     switch (r->body_case) {
+    case GW__COMMAND__BODY_REGISTER:
+        return r->job == MEMORY_CLAIM || r->job == MEMORY_COMMIT ? legal_stream(t, r, err) : GW_OK;
     case GW__COMMAND__BODY_SET_TABLE: return legal_set(t, r->set_table, err);
     case GW__COMMAND__BODY_COMPLETE: return legal_complete(t, err);
     case GW__COMMAND__BODY_FINISH_STEP:
@@ -407,7 +452,8 @@ link_next(struct memory_target *t, const Gw__Command *record, struct gw_err *err
 int
 memory_log_append(struct memory_target *t, Gw__Command *record, struct gw_err *err)
 {
-    bool commits = record->body_case == GW__COMMAND__BODY_LOAD_CHUNK && record->load_chunk->chunk->done;
+    bool commits = record->job == MEMORY_COMMIT ||
+                   (record->body_case == GW__COMMAND__BODY_LOAD_CHUNK && record->load_chunk->chunk->done);
     if (t->log.dir < 0 || !still_there(t)) {
         // The task was dropped and perhaps begun anew. A claim is made again there; what was claimed before is over.
         int r = commits ? fenced(err, "the task is not on the target any more") : memory_log_open(t, err);

@@ -1,4 +1,4 @@
-// Every slot but those of a chunk.
+// Every slot but those of a chunk and of the stream.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@ target_close(void *self)
     struct memory_target *t = self;
     if (t->open) {
         (void)memory_load_abort(t, NULL);
+        memory_stream_close(t);
         memory_log_close(t);
         gw_arena_fini(&t->log.arena);
     }
@@ -35,6 +36,10 @@ target_open(void *self, const Gw__Task *task, const char *owner, const char *pas
     gw_arena_init(&t->log.arena);
     for (size_t i = 0; i < task->target->n_params; i++) {
         const Gw__Setting *s = task->target->params[i];
+        if (strcmp(s->key, "foreign-keys") == 0) {
+            t->foreign_keys = strcmp(s->value, "on") == 0;
+            continue;
+        }
         bool dir = strcmp(s->key, "dir") == 0;
         if (!dir && strcmp(s->key, "refuse") != 0) {
             return gw_err_set(err, GW_CONFIG, NULL, "memory target: parameter %s is unknown", s->key);
@@ -407,7 +412,7 @@ finish_step(void *self, const Gw__Table *table, const Gw__Step *s, uint32_t gene
 const struct gw_target_ops gw_target_memory = {
     .version = GW_TARGET_VERSION,
     .name = "memory",
-    .caps = GW_TARGET_SCHEMAS,
+    .caps = GW_TARGET_SCHEMAS | GW_TARGET_STREAM,
     .state_size = sizeof(struct memory_target),
     .open = target_open,
     .close = target_close,
@@ -425,4 +430,12 @@ const struct gw_target_ops gw_target_memory = {
     .load_abort = memory_load_abort,
     .finish_plan = finish_plan,
     .finish_step = finish_step,
+    .stream_claim = memory_stream_claim,
+    .stream_begin = memory_stream_begin,
+    .stream_apply = memory_stream_apply,
+    .stream_mark = memory_stream_mark,
+    .stream_back = memory_stream_back,
+    .stream_refuse = memory_stream_refuse,
+    .stream_suspend = memory_stream_suspend,
+    .stream_commit = memory_stream_commit,
 };

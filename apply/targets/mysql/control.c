@@ -66,6 +66,16 @@ static const struct {
               " name " NAME255 " NOT NULL,"
               " done_us bigint NOT NULL,"
               " PRIMARY KEY (task, table_id, generation, name))" OPTIONS},
+    {"progress", "CREATE TABLE IF NOT EXISTS $c.progress ("
+                 " task " NAME255 " NOT NULL PRIMARY KEY,"
+                 " position " BODY " NOT NULL,"
+                 " snapshot " BODY " NOT NULL,"
+                 " epoch bigint unsigned NOT NULL DEFAULT 0,"
+                 " owner " NAME64 " NULL,"
+                 " backend bigint unsigned NULL,"
+                 " backend_start " NAME64 " NULL,"
+                 " counts longblob NOT NULL,"
+                 " updated_us bigint NOT NULL)" OPTIONS},
     {"exceptions", "CREATE TABLE IF NOT EXISTS $c.exceptions ("
                    " id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,"
                    " task " NAME255 " NOT NULL,"
@@ -78,10 +88,11 @@ static const struct {
                    " code " NAME64 " NULL,"
                    " reason " BODY " NULL,"
                    " row_text " BODY " NULL,"
+                   " position " BODY " NULL,"
                    " at datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6))" OPTIONS},
 };
 
-const char *const myt_control_tables[] = {"tasks", "tables", "chunks", "steps", "exceptions", NULL};
+const char *const myt_control_tables[] = {"tasks", "tables", "chunks", "steps", "progress", "exceptions", NULL};
 
 int
 myt_control_exists(struct myt *t, const char *table, bool *ret, struct gw_err *err)
@@ -125,6 +136,21 @@ myt_schema_make(struct myt *t, const char *schema, struct gw_err *err)
     return rc == GW_OK ? rc : gw_err_wrap(err, "create database \"%s\"", schema);
 }
 
+// An earlier version knew no stream, and made `exceptions` without a position.
+static int
+mend_exceptions(struct myt *t, struct gw_err *err)
+{
+    MYT_BUF where;
+    gw_buf_init(&where, 8192);
+    myt_where_table(&where, t, "TABLE_SCHEMA", t->control, "TABLE_NAME", "exceptions");
+    uint64_t n = 0;
+    int rc =
+        myt_scalar(t, &n, NULL, err,
+                   "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE $s AND COLUMN_NAME = 'position'", where.data);
+    rc = rc == GW_OK && n == 0 ? myt_run(t, err, "ALTER TABLE $c.exceptions ADD COLUMN position " BODY " NULL") : rc;
+    return rc == GW_OK ? rc : gw_err_wrap(err, "add a column to control table \"%s.exceptions\"", t->control);
+}
+
 int
 myt_control_make(struct myt *t, struct gw_err *err)
 {
@@ -140,7 +166,7 @@ myt_control_make(struct myt *t, struct gw_err *err)
             gw_err_wrap(err, "create control table \"%s.%s\"", t->control, tables[i].name);
         }
     }
-    return rc;
+    return rc == GW_OK ? mend_exceptions(t, err) : rc;
 }
 
 int

@@ -15,6 +15,11 @@ int myt_control_make(struct myt *t, struct gw_err *err);
 int myt_lock_ddl(struct myt *t, struct gw_err *err);
 void myt_unlock_ddl(struct myt *t);
 
+// Of a row of `progress`, as selected by MYT_PROGRESS_COLUMNS.
+#define MYT_PROGRESS_COLUMNS "position, snapshot, epoch, counts, updated_us"
+int myt_progress_read(struct myt *t, struct gw_arena *a, MYSQL_RES *r, MYSQL_ROW row, Gw__Progress *ret,
+                      struct gw_err *err);
+
 // A packed message as a literal.
 void myt_put_message(struct gw_buf *sql, const void *msg);
 int myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,

@@ -5,6 +5,8 @@
 // and booleans are decoded here. LOCAL makes LOAD DATA turn errors into warnings, which the caller counts; what the server
 // alters without so much as a warning (a fraction of a second beyond the column's, a number that is taken for the
 // position of an enumeration's label, a time of day in a date, a fraction in an integer) is refused here.
+//
+// A changed row's values come unescaped, one by one, and become parameters of a statement: the same rules, without escapes.
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -198,6 +200,7 @@ struct value {
     const char *at;
     size_t len;
     bool quote; // the message may show the value
+    bool plain; // unescaped, and to be left so
     struct gw_err *err;
 };
 
@@ -213,7 +216,7 @@ refuse(const struct value *x, const char *why)
 
 // Copies escaped text; the escapes that LOAD DATA does not know become bytes.
 static int
-put_text(struct gw_buf *out, const char *p, size_t len, struct gw_err *err)
+put_escaped(struct gw_buf *out, const char *p, size_t len, struct gw_err *err)
 {
     const char *end = p + len;
     char *to = gw_buf_room(out, len);
@@ -252,10 +255,22 @@ put_text(struct gw_buf *out, const char *p, size_t len, struct gw_err *err)
     return GW_OK;
 }
 
-static char *
-put_byte(char *to, unsigned char b)
+static int
+put_text(struct gw_buf *out, const struct value *x)
 {
-    if (b == '\\' || b == '\t' || b == '\n') {
+    if (!x->plain) {
+        return put_escaped(out, x->at, x->len, x->err);
+    }
+    gw_buf_put(out, x->at, x->len);
+    return GW_OK;
+}
+
+static char *
+put_byte(char *to, unsigned char b, bool plain)
+{
+    if (plain) {
+        *to++ = (char)b;
+    } else if (b == '\\' || b == '\t' || b == '\n') {
         *to++ = '\\';
         *to++ = b == '\t' ? 't' : b == '\n' ? 'n' : '\\';
     } else {
@@ -273,7 +288,8 @@ static const signed char digits[256] = {
 static int
 put_hex(struct gw_buf *out, const struct value *x)
 {
-    if (x->len < 3 || memcmp(x->at, "\\\\x", 3) != 0 || x->len % 2 == 0) {
+    size_t head = x->plain ? 2 : 3; // \x, or \\x
+    if (x->len < head || memcmp(x->at, "\\\\x" + 3 - head, head) != 0 || (x->len - head) % 2 != 0) {
         return refuse(x, "bytes are not written as hexadecimal digits");
     }
     char *to = gw_buf_room(out, x->len);
@@ -281,12 +297,12 @@ put_hex(struct gw_buf *out, const struct value *x)
         return gw_err_set(x->err, GW_BUG, "", "rows do not fit into the buffer");
     }
     char *start = to;
-    for (size_t i = 3; i < x->len; i += 2) {
+    for (size_t i = head; i < x->len; i += 2) {
         int hi = digits[(unsigned char)x->at[i]] - 1, lo = digits[(unsigned char)x->at[i + 1]] - 1;
         if (hi < 0 || lo < 0) {
             return refuse(x, "bytes are not written as hexadecimal digits");
         }
-        to = put_byte(to, (unsigned char)(hi << 4 | lo));
+        to = put_byte(to, (unsigned char)(hi << 4 | lo), x->plain);
     }
     gw_buf_added(out, (size_t)(to - start));
     return GW_OK;
@@ -308,7 +324,7 @@ put_bits(struct gw_buf *out, const struct value *x)
     }
     char text[16], *to = text;
     for (int shift = 56; shift >= 0; shift -= 8) {
-        to = put_byte(to, (unsigned char)(bits >> shift & 255));
+        to = put_byte(to, (unsigned char)(bits >> shift & 255), x->plain);
     }
     // Leading zero bytes are dropped: a narrow column would call them too long.
     const char *from = text;
@@ -370,13 +386,33 @@ put_date(struct gw_buf *out, const struct value *x)
     return GW_OK;
 }
 
+// Is the value what the escaped label says?
+static bool
+is_label(const struct value *x, const char *label)
+{
+    size_t n = strlen(label), at = 0;
+    if (!x->plain) {
+        return n == x->len && memcmp(label, x->at, n) == 0;
+    }
+    for (const char *p = label; *p; p++, at++) {
+        char c = *p;
+        if (c == '\\' && p[1]) {
+            c = *++p;
+            c = c == 't' ? '\t' : c == 'n' ? '\n' : c == 'r' ? '\r' : c == '0' ? 0 : c;
+        }
+        if (at == x->len || x->at[at] != c) {
+            return false;
+        }
+    }
+    return at == x->len;
+}
+
 static int
 put_label(struct gw_buf *out, const struct value *x)
 {
     for (size_t i = 0; i < x->c->n_labels; i++) {
-        const char *label = x->c->labels[i];
-        if (strlen(label) == x->len && memcmp(label, x->at, x->len) == 0) {
-            return put_text(out, x->at, x->len, x->err);
+        if (is_label(x, x->c->labels[i])) {
+            return put_text(out, x);
         }
     }
     return refuse(x, "the enumeration has no such label");
@@ -415,13 +451,6 @@ put_integer(struct gw_buf *out, const struct value *x)
 static int
 put_value(struct gw_buf *out, const struct value *x)
 {
-    if (x->len == 2 && x->at[0] == '\\' && x->at[1] == 'N') {
-        if (x->c->filled) {
-            return refuse(x, "the column is NOT NULL");
-        }
-        gw_buf_put(out, x->at, 2);
-        return GW_OK;
-    }
     switch (x->c->op) {
     case OP_HEX: return put_hex(out, x);
     case OP_BOOL:
@@ -434,10 +463,20 @@ put_value(struct gw_buf *out, const struct value *x)
         if (!fraction_fits(x->at, x->len, x->c->fraction)) {
             return refuse(x, "the fraction of a second would be cut");
         }
-        return put_text(out, x->at, x->len, x->err);
+        return put_text(out, x);
     case OP_LABEL: return put_label(out, x);
-    default: return put_text(out, x->at, x->len, x->err);
+    default: return put_text(out, x);
     }
+}
+
+static int
+put_null(struct gw_buf *out, const struct value *x)
+{
+    if (x->c->filled) {
+        return refuse(x, "the column is NOT NULL");
+    }
+    gw_buf_puts(out, x->plain ? "" : "\\N");
+    return GW_OK;
 }
 
 // ---- rows
@@ -458,8 +497,9 @@ put_rows(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t 
             return gw_err_set(err, GW_BUG, "", "a row does not have the %zu columns of table \"%s\"", v->n,
                               v->table->name);
         }
-        struct value x = {v, &v->columns[col], p, (size_t)(stop - p), values, err};
-        rc = put_value(out, &x);
+        struct value x = {v, &v->columns[col], p, (size_t)(stop - p), values, false, err};
+        bool null = x.len == 2 && p[0] == '\\' && p[1] == 'N';
+        rc = null ? put_null(out, &x) : put_value(out, &x);
         gw_buf_putc(out, *stop);
         col = *stop == '\n' ? 0 : col + 1;
         p = stop + 1;
@@ -474,7 +514,7 @@ myt_convert(const struct myt_conv *v, struct gw_buf *out, const char *rows, size
     if (!myt_utf8_valid(rows, len)) { // bytes travel as digits: all of it is text
         return gw_err_set(err, GW_DATA, "", "table \"%s\": text that is not UTF-8", v->table->name);
     }
-    int rc = v->any ? put_rows(v, out, rows, len, values, err) : put_text(out, rows, len, err);
+    int rc = v->any ? put_rows(v, out, rows, len, values, err) : put_escaped(out, rows, len, err);
     if (rc == GW_OK && out->overflowed) {
         rc = gw_err_set(err, GW_BUG, "", "rows do not fit into the buffer");
     }
@@ -483,4 +523,25 @@ myt_convert(const struct myt_conv *v, struct gw_buf *out, const char *rows, size
         out->overflowed = false;
     }
     return rc;
+}
+
+int
+myt_convert_value(const struct myt_conv *v, size_t field, struct gw_buf *out, const char *at, size_t len, bool null,
+                  bool values, struct gw_err *err)
+{
+    struct value x = {v, &v->columns[field], at, len, values, true, err};
+    if (null) {
+        return put_null(out, &x);
+    }
+    if (!myt_utf8_valid(at, len)) {
+        return refuse(&x, "text that is not UTF-8");
+    }
+    return put_value(out, &x);
+}
+
+bool
+myt_conv_is_bytes(const struct myt_conv *v, size_t field)
+{
+    enum op op = v->columns[field].op;
+    return op == OP_HEX || op == OP_BITS || op == OP_BOOL_BIT;
 }

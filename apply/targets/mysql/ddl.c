@@ -283,7 +283,8 @@ put_json_checks(struct gw_buf *sql, const struct myt *t, const Gw__Table *table)
 {
     for (size_t i = 0; i < table->n_columns; i++) {
         Gw__Kind k = table->columns[i]->type->kind;
-        if (!t->server.mariadb && !myt_native(table) && (k == GW__KIND__KIND_JSON || k == GW__KIND__KIND_JSONB)) {
+        if (!t->server.mariadb && !myt_type_native(t, table, table->columns[i]) &&
+            (k == GW__KIND__KIND_JSON || k == GW__KIND__KIND_JSONB)) {
             myt_put(t, sql, ",\n  CHECK (JSON_VALID($i))", table->columns[i]->name);
         }
     }

@@ -2,7 +2,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "myt.h"
+#include "finish.h"
 
 #define INFO GW__SEVERITY__SEVERITY_INFO
 #define WARN GW__SEVERITY__SEVERITY_WARNING
@@ -68,6 +68,47 @@ check_triggers(struct myt *t, struct myt_findings *f, const Gw__Table *table, st
     return rc;
 }
 
+// Whether the source has the key, too: then its making proves the rows, whatever the key is called here.
+static bool
+proven_later(const struct myt *t, struct gw_arena *a, const Gw__Table *table, MYSQL_ROW row)
+{
+    for (size_t i = 0; i < table->n_foreign_keys; i++) {
+        const Gw__ForeignKey *k = table->foreign_keys[i];
+        if (!myt_fk_refused(t, table, k) && !k->not_validated && myt_same_name(k->ref_table, myt_text(row, 2)) &&
+            myt_same_name(myt_fk_schema(t, table, k), myt_text(row, 1)) &&
+            myt_same_name(myt_fk_pairs(a, k), myt_text(row, 3))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// With foreign_key_checks off, as rows come in any order, the table's own keys are not looked at, and no later check of the
+// server's finds rows without a parent.
+static int
+check_unproven(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err)
+{
+    MYT_BUF where;
+    gw_buf_init(&where, 16384);
+    myt_where_table(&where, t, "TABLE_SCHEMA", myt_schema(t, table), "TABLE_NAME", table->name);
+    MYT_RES r = NULL;
+    int rc = myt_query(t, &r, err,
+                       "SELECT CONSTRAINT_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, " MYT_FK_PAIRS
+                       " FROM information_schema.KEY_COLUMN_USAGE WHERE $s AND REFERENCED_TABLE_NAME IS NOT NULL"
+                       " GROUP BY 1, 2, 3 ORDER BY 1",
+                       where.data);
+    for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
+        if (!proven_later(t, f->a, table, row)) {
+            myt_find(f, WARN, table, myt_text(row, 0),
+                     "drop it before the load and add it again behind it: that proves it", NULL,
+                     "foreign key \"%s\" to table \"%s.%s\" is on the target already and is not checked for the rows"
+                     " that are loaded",
+                     myt_text(row, 0), myt_text(row, 1), myt_text(row, 2));
+        }
+    }
+    return rc;
+}
+
 static int
 check_rows(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err)
 {
@@ -75,8 +116,12 @@ check_rows(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct
     int rc = myt_scalar(t, &rows, NULL, err, "SELECT EXISTS (SELECT 1 FROM $i.$i LIMIT 1)", myt_schema(t, table),
                         table->name);
     if (rc == GW_OK && rows) {
-        myt_find(f, WARN, table, "", "its rows stay, and rows with the same keys are refused", NULL,
-                 "the table on the target holds rows already");
+        myt_find(f, WARN, table, "",
+                 table->n_primary_key > 0
+                     ? "its rows stay, and rows with the same keys are refused"
+                     : "it has no primary key: its rows stay, and all rows come beside them; set"
+                       " TargetTablePrepMode to TRUNCATE_BEFORE_LOAD or DROP_AND_CREATE if that is not meant",
+                 NULL, "the table on the target holds rows already");
     }
     return rc;
 }
@@ -95,6 +140,8 @@ check_kept(struct myt *t, struct myt_findings *f, const Gw__Table *table, const 
         return GW_OK;
     }
     int rc = myt_preflight_columns(t, f, table, err);
+    rc = rc == GW_OK ? myt_preflight_indexes(t, f, table, err) : rc;
+    rc = rc == GW_OK ? check_unproven(t, f, table, err) : rc;
     rc = rc == GW_OK ? check_triggers(t, f, table, err) : rc;
     return rc == GW_OK && !empty ? check_rows(t, f, table, err) : rc;
 }

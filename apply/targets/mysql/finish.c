@@ -63,59 +63,6 @@ where_table(struct job *j, struct gw_buf *b, const char *schema_col, const char 
 
 // ---- indexes
 
-struct have_index {
-    char *name, *columns; // `a`,`b` as far as they are whole columns
-    bool unique;
-};
-
-static int
-read_indexes(struct job *j, struct have_index **ret, size_t *ret_n, struct gw_err *err)
-{
-    MYT_BUF where;
-    gw_buf_init(&where, 16384);
-    where_table(j, &where, "TABLE_SCHEMA", "TABLE_NAME");
-    MYT_RES r = NULL;
-    int rc = myt_query(j->t, &r, err,
-                       "SELECT INDEX_NAME, MAX(NON_UNIQUE), GROUP_CONCAT(CASE WHEN SUB_PART IS NULL"
-                       " THEN COALESCE(COLUMN_NAME, '') ELSE '' END ORDER BY SEQ_IN_INDEX SEPARATOR '`')"
-                       " FROM information_schema.STATISTICS WHERE $s GROUP BY INDEX_NAME",
-                       where.data);
-    if (rc != GW_OK) {
-        return rc;
-    }
-    *ret_n = mysql_num_rows(r);
-    *ret = gw_arena_calloc(j->a, *ret_n + 1, sizeof **ret);
-    for (size_t i = 0; i < *ret_n; i++) {
-        MYSQL_ROW row = mysql_fetch_row(r);
-        (*ret)[i] = (struct have_index){.name = gw_arena_strdup(j->a, myt_text(row, 0)),
-                                        .unique = myt_u64(row, 1) == 0,
-                                        .columns = gw_arena_strdup(j->a, myt_text(row, 2))};
-    }
-    return GW_OK;
-}
-
-// By name; or, on a table that was there before the task, one of another name that does the work.
-static bool
-has_index(struct job *j, const Gw__Index *x, const char *name, const struct have_index *have, size_t n)
-{
-    char *columns = gw_arena_strdup(j->a, "");
-    bool plain = !myt_index_alone(j->table, x);
-    for (size_t p = 0; p < x->n_parts; p++) {
-        plain = plain && myt_set(x->parts[p]->column) && !myt_part_prefix(j->t, j->table, x, p);
-        columns = gw_arena_printf(j->a, "%s%s%s", columns, p ? "`" : "", x->parts[p]->column);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (myt_same_name(have[i].name, name)) {
-            return true;
-        }
-        if (j->made != MYT_MADE_OURS && plain && myt_same_name(have[i].columns, columns) &&
-            (have[i].unique || !x->is_unique)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void
 hint_duplicates(struct job *j, const Gw__Index *x, struct gw_err *err)
 {
@@ -163,34 +110,47 @@ make_singly(struct job *j, const bool *missing, struct gw_err *err)
     return first;
 }
 
+// What is missing, and the statement that makes all of it that can be made in one go. *ret_clash: the first whose name
+// belongs to another index.
 static int
-make_indexes(struct job *j, struct gw_err *err)
+find_missing(struct job *j, bool *missing, struct gw_buf *adds, bool *ret_alone, const char **ret_clash,
+             struct gw_err *err)
 {
     const Gw__Table *table = j->table;
-    struct have_index *have = NULL;
-    size_t n = 0, together = 0, alone = 0;
-    int rc = read_indexes(j, &have, &n, err);
-    if (rc != GW_OK) {
-        return rc;
-    }
-    bool *missing = gw_arena_calloc(j->a, table->n_indexes + 1, sizeof *missing);
-    MYT_BUF adds;
-    gw_buf_init(&adds, MYT_SQL_MAX);
-    for (size_t i = 0; i < table->n_indexes; i++) {
+    struct myt_have_indexes have;
+    int rc = myt_read_indexes(j->t, j->a, table, &have, err);
+    for (size_t i = 0; rc == GW_OK && i < table->n_indexes; i++) {
         const Gw__Index *x = table->indexes[i];
         char *name = myt_index_object(j->a, table, i);
-        if (myt_index_refused(j->t, table, x) || has_index(j, x, name, have, n)) {
+        enum myt_index_found found = myt_find_index(j->t, j->a, table, i, j->made == MYT_MADE_OURS, &have);
+        if (myt_index_refused(j->t, table, x) || found == MYT_INDEX_THERE) {
+            continue;
+        }
+        if (found == MYT_INDEX_CLASH) {
+            *ret_clash = *ret_clash ? *ret_clash : name;
             continue;
         }
         missing[i] = true;
         if (myt_index_alone(table, x)) {
-            alone++;
+            *ret_alone = true;
             continue;
         }
-        gw_buf_puts(&adds, together++ ? ", ADD " : "ADD ");
-        myt_index_sql(&adds, j->t, table, x, name);
+        gw_buf_puts(adds, adds->len ? ", ADD " : "ADD ");
+        myt_index_sql(adds, j->t, table, x, name);
     }
-    if (together > 0) {
+    return rc;
+}
+
+static int
+make_indexes(struct job *j, struct gw_err *err)
+{
+    const Gw__Table *table = j->table;
+    const char *clash = NULL;
+    bool alone = false, *missing = gw_arena_calloc(j->a, table->n_indexes + 1, sizeof *missing);
+    MYT_BUF adds;
+    gw_buf_init(&adds, MYT_SQL_MAX);
+    int rc = find_missing(j, missing, &adds, &alone, &clash, err);
+    if (rc == GW_OK && adds.len > 0) {
         rc = alter(j, &adds, err);
         if (rc == GW_DATA) {
             gw_err_clear(err);
@@ -200,7 +160,12 @@ make_indexes(struct job *j, struct gw_err *err)
             missing[i] = missing[i] && myt_index_alone(table, table->indexes[i]);
         }
     }
-    rc = rc == GW_OK && alone > 0 ? make_singly(j, missing, err) : rc;
+    rc = rc == GW_OK && alone ? make_singly(j, missing, err) : rc;
+    if (rc == GW_OK && clash) {
+        gw_err_set(err, GW_DATA, "", "index \"%s\" of the table on the target is another one", clash);
+        gw_err_hint(err, "drop or rename it, and run the task again");
+        return GW_DATA;
+    }
     return rc == GW_OK ? record(j, err) : rc;
 }
 
@@ -232,19 +197,14 @@ equal_fk(struct job *j, const Gw__ForeignKey *f, bool *ret, struct gw_err *err)
     MYT_BUF where;
     gw_buf_init(&where, 16384);
     where_table(j, &where, "TABLE_SCHEMA", "TABLE_NAME");
-    char *want = gw_arena_strdup(j->a, "");
-    for (size_t i = 0; i < f->n_columns; i++) {
-        want = gw_arena_printf(j->a, "%s%s%s`%s", want, i ? "`" : "", f->columns[i], f->ref_columns[i]);
-    }
     MYT_RES r = NULL;
     int rc = myt_query(j->t, &r, err,
-                       "SELECT GROUP_CONCAT(CONCAT(COLUMN_NAME, '`', REFERENCED_COLUMN_NAME)"
-                       " ORDER BY ORDINAL_POSITION SEPARATOR '`') FROM information_schema.KEY_COLUMN_USAGE"
+                       "SELECT " MYT_FK_PAIRS " FROM information_schema.KEY_COLUMN_USAGE"
                        " WHERE $s AND REFERENCED_TABLE_SCHEMA = $l AND REFERENCED_TABLE_NAME = $l"
                        " GROUP BY CONSTRAINT_NAME",
                        where.data, myt_fk_schema(j->t, j->table, f), f->ref_table);
     for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
-        *ret = *ret || myt_same_name(myt_text(row, 0), want);
+        *ret = *ret || myt_same_name(myt_text(row, 0), myt_fk_pairs(j->a, f));
     }
     return rc;
 }
@@ -318,7 +278,12 @@ make_fk(struct job *j, struct gw_err *err)
     bool there = false, equal = false;
     int rc = check_referenced(j, f, err);
     rc = rc == GW_OK ? has_constraint(j, "FOREIGN KEY", &there, err) : rc;
-    rc = rc == GW_OK && !there ? equal_fk(j, f, &equal, err) : rc;
+    rc = rc == GW_OK ? equal_fk(j, f, &equal, err) : rc;
+    if (rc == GW_OK && there && !equal && j->made != MYT_MADE_OURS) {
+        gw_err_set(err, GW_DATA, "", "foreign key \"%s\" of the table on the target is another one", j->step->object);
+        gw_err_hint(err, "drop it, and run the task again");
+        return GW_DATA;
+    }
     if (rc == GW_OK && !there && !equal) {
         MYT_BUF sql;
         gw_buf_init(&sql, MYT_SQL_MAX);

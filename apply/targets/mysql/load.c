@@ -57,8 +57,8 @@ feed_error(void *self, char *text, unsigned max)
 
 // ---- begin
 
-static int
-read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct myt_have **ret, struct gw_err *err)
+int
+myt_read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct myt_have **ret, struct gw_err *err)
 {
     MYT_BUF where;
     gw_buf_init(&where, 16384);
@@ -66,7 +66,7 @@ read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct m
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, DATETIME_PRECISION,"
-                       " EXTRA LIKE '%auto_increment%', IS_NULLABLE = 'NO'"
+                       " EXTRA LIKE '%auto_increment%', IS_NULLABLE = 'NO', EXTRA LIKE '%on update%'"
                        " FROM information_schema.COLUMNS WHERE $s ORDER BY ORDINAL_POSITION",
                        where.data);
     if (rc != GW_OK) {
@@ -86,14 +86,15 @@ read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct m
                                     .charset = gw_arena_strdup(a, myt_text(row, 3)),
                                     .fraction = (unsigned)myt_u64(row, 4),
                                     .counts = myt_u64(row, 5) != 0,
-                                    .not_null = myt_u64(row, 6) != 0};
+                                    .not_null = myt_u64(row, 6) != 0,
+                                    .stamps = myt_u64(row, 7) != 0};
     }
     *ret = have;
     return GW_OK;
 }
 
-static const struct myt_have *
-find_have(const struct myt_have *have, const Gw__Column *c)
+const struct myt_have *
+myt_find_have(const struct myt_have *have, const Gw__Column *c)
 {
     while (have->name && !myt_same_name(have->name, c->name)) {
         have++;
@@ -105,7 +106,7 @@ static bool
 uses_variables(const Gw__Table *table, const struct myt_have *have)
 {
     for (size_t i = 0; i < table->n_columns; i++) {
-        const struct myt_have *h = find_have(have, table->columns[i]);
+        const struct myt_have *h = myt_find_have(have, table->columns[i]);
         if (!table->columns[i]->left_out && h->name && myt_conv_by_variable(h)) {
             return true;
         }
@@ -127,7 +128,7 @@ load_statement(struct myt *t, struct gw_arena *a, const Gw__Table *table, const 
     size_t n = 0;
     for (size_t i = 0; i < table->n_columns; i++) {
         const Gw__Column *c = table->columns[i];
-        const struct myt_have *h = find_have(have, c);
+        const struct myt_have *h = myt_find_have(have, c);
         if (c->left_out) {
             continue;
         }
@@ -155,7 +156,7 @@ ready(struct myt *t, const Gw__Table *table, struct gw_err *err)
     struct myt_have *have = NULL;
     gw_arena_reset(&l->arena);
     l->table = gw_pb_dup(&l->arena, table);
-    int rc = read_columns(t, &l->arena, table, &have, err);
+    int rc = myt_read_columns(t, &l->arena, table, &have, err);
     if (rc != GW_OK) {
         return rc;
     }
@@ -224,16 +225,16 @@ harmless(uint64_t code)
     return false;
 }
 
-// The first warning that says why; GW_OK if all of them are known to be harmless.
-static int
-judge_warnings(struct myt *t, unsigned long warnings, unsigned long skipped, struct gw_err *err)
+int
+myt_judge_warnings(struct myt *t, unsigned long warnings, char code[16], char text[512], struct gw_err *err)
 {
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err, "SHOW WARNINGS");
     if (rc != GW_OK) {
         return rc;
     }
-    char code[16] = "", text[512] = "rows were skipped or altered";
+    code[0] = 0;
+    snprintf(text, 512, "rows were skipped or altered");
     unsigned long fine = 0;
     bool grave = false;
     for (MYSQL_ROW row; (row = mysql_fetch_row(r));) {
@@ -243,15 +244,12 @@ judge_warnings(struct myt *t, unsigned long warnings, unsigned long skipped, str
         }
         bool note = strcmp(myt_text(row, 0), "Note") == 0;
         if (!code[0] || (!grave && !note)) {
-            snprintf(code, sizeof code, "%s", myt_text(row, 1));
-            snprintf(text, sizeof text, "%s", myt_text(row, 2));
+            snprintf(code, 16, "%s", myt_text(row, 1));
+            snprintf(text, 512, "%s", myt_text(row, 2));
         }
         grave = grave || !note;
     }
-    if (skipped == 0 && fine == warnings) {
-        return GW_OK;
-    }
-    return refused(t, err, code, text);
+    return fine == warnings ? GW_OK : GW_DATA;
 }
 
 static int
@@ -290,7 +288,11 @@ load_rows(struct myt *t, const char *rows, size_t len, uint32_t nrows, struct gw
         return gw_err_set(err, GW_BUG, "", "the server does not say what it loaded: %s", info ? info : "");
     }
     if (warnings > 0 || skipped > 0) {
-        int rc = judge_warnings(t, warnings, skipped, err);
+        char code[16], text[512];
+        int rc = myt_judge_warnings(t, warnings, code, text, err);
+        if (rc == GW_DATA || (rc == GW_OK && skipped > 0)) {
+            return refused(t, err, code, text);
+        }
         if (rc != GW_OK) {
             return rc;
         }

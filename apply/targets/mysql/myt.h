@@ -17,8 +17,9 @@
 //   refuse.c     refused rows
 //   objects.c    indexes, keys, checks: their names and statements
 //   plan.c       the finish steps of a table
-//   finish.c     making one
+//   finish.c     making one;  indexes.c  what a table has of them already
 //   preflight.c, server.c, existing.c, columns.c  findings
+//   stream*.c    changes: see stream.h
 //
 // DDL commits implicitly here. So nothing that must be one transaction may hold DDL, and whoever empties or makes a table
 // holds a user lock (GET_LOCK) for it from the first look to the last effect: the lock belongs to the connection on which
@@ -56,6 +57,7 @@ enum myt_made {
 };
 
 struct myt_conv;
+struct myt_stream;
 struct myt_load {
     bool open, careful;
     uint32_t table_id, no, generation;
@@ -82,6 +84,7 @@ struct myt {
     char *database;  // of the url
     struct gw_arena arena;
     struct myt_load load;
+    struct myt_stream *stream; // from the first claim on
 };
 
 // ---- query.c
@@ -172,6 +175,8 @@ bool myt_word(const char *text, const char *word); // text begins with the word 
 
 // Appends the column's type, with character set and collation. Native where the table comes from an equal engine.
 void myt_type(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Column *c);
+// Whether that is the source's own type, as this server has it too.
+bool myt_type_native(const struct myt *t, const Gw__Table *table, const Gw__Column *c);
 // What the type map says about the column in words; NULL if there is nothing to say. *ret_severe: a warning.
 const char *myt_type_note(const struct myt *t, const Gw__Table *table, const Gw__Column *c, bool *ret_severe);
 enum myt_family { MYT_NUMBER, MYT_INTEGER, MYT_STRING, MYT_TEXT, MYT_BYTES, MYT_BLOB, MYT_TIME, MYT_BIT, MYT_OTHER };
@@ -186,6 +191,9 @@ const char *myt_default_collation(const struct myt *t); // of tables that come f
 
 // The collation as this server knows it: its own name, or the nearest one.
 const char *myt_collation(const struct myt *t, const char *name);
+const char *myt_charset(const struct myt *t, const char *name);
+// The collation that the options name; false if they name none.
+bool myt_options_collation(const char *options, char *ret, size_t size);
 // Appends an equal engine's table options with names of collations mapped and the storage engine InnoDB.
 void myt_put_options(struct gw_buf *sql, const struct myt *t, const char *options);
 bool myt_options_other_engine(const char *options, char *ret, size_t size);
@@ -211,6 +219,8 @@ int myt_prepare(void *self, const Gw__Table *t, uint32_t generation, struct gw_e
 int myt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
                    uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int myt_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
+int myt_refuse(struct myt *t, const Gw__Table *table, const uint64_t *chunk, const char *position,
+               const struct gw_refused *r, struct gw_err *err);
 int myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
 int myt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int myt_load_abort(void *self, struct gw_err *err);
@@ -218,6 +228,17 @@ int myt_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Step
 int myt_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
 int myt_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
                   struct gw_err *err);
+
+struct myt_stream *myt_stream_free(struct myt_stream *s); // takes NULL; returns NULL
+int myt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
+int myt_stream_begin(void *self, struct gw_err *err);
+int myt_stream_apply(void *self, const struct gw_change_set *set, uint64_t *ret_rows, struct gw_err *err);
+int myt_stream_mark(void *self, struct gw_err *err);
+int myt_stream_back(void *self, struct gw_err *err);
+int
+myt_stream_refuse(void *self, const Gw__Table *t, const char *position, const struct gw_refused *r, struct gw_err *err);
+int myt_stream_suspend(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
+int myt_stream_commit(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 
 // ---- claim.c
 
@@ -241,7 +262,16 @@ struct myt_have {
     const char *name, *data_type, *column_type, *charset; // charset "" = none
     unsigned fraction;                                    // digits of a second
     bool counts, not_null;                                // AUTO_INCREMENT
+    bool stamps;                                          // ON UPDATE CURRENT_TIMESTAMP
 };
+// The columns of the table on the target, in the arena; ends with a nameless one. CONFIG if the table is not there.
+int
+myt_read_columns(struct myt *t, struct gw_arena *a, const Gw__Table *table, struct myt_have **ret, struct gw_err *err);
+// The column of that name; the nameless one if there is none.
+const struct myt_have *myt_find_have(const struct myt_have *have, const Gw__Column *c);
+// GW_OK if all of the last statement's warnings are known to be harmless; otherwise DATA, with the first that says why in
+// code and text.
+int myt_judge_warnings(struct myt *t, unsigned long warnings, char code[16], char text[512], struct gw_err *err);
 // NULL-terminated by name == NULL; `have` is read during the call only. In the arena.
 struct myt_conv *myt_conv_make(struct gw_arena *a, const Gw__Table *t, const struct myt_have *have);
 // Whether LOAD DATA must read the column into a variable and convert its character set.
@@ -250,6 +280,12 @@ bool myt_conv_by_variable(const struct myt_have *h);
 // length. With `values` false the message does not quote it.
 int myt_convert(const struct myt_conv *v, struct gw_buf *out, const char *rows, size_t len, bool values,
                 struct gw_err *err);
+
+// The same for one value that is not escaped: appends what a parameter of a statement is to hold (bytes, or text in
+// UTF-8). `field` counts the columns that are in the rows. A refused value leaves `out` as it may.
+int myt_convert_value(const struct myt_conv *v, size_t field, struct gw_buf *out, const char *at, size_t len, bool null,
+                      bool values, struct gw_err *err);
+bool myt_conv_is_bytes(const struct myt_conv *v, size_t field); // the parameter is bytes, not text
 
 // ---- plan.c, objects.c
 
@@ -279,5 +315,7 @@ int myt_preflight_existing(struct myt *t, struct myt_findings *f, const Gw__Cata
                            bool resuming, struct gw_err *err);
 // ---- columns.c
 int myt_preflight_columns(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
+// ---- indexes.c
+int myt_preflight_indexes(struct myt *t, struct myt_findings *f, const Gw__Table *table, struct gw_err *err);
 
 #endif

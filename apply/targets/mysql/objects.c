@@ -223,6 +223,16 @@ myt_fk_refused(const struct myt *t, const Gw__Table *table, const Gw__ForeignKey
     return k->n_columns > 0 && k->n_columns == k->n_ref_columns ? NULL : "its columns are not known";
 }
 
+char *
+myt_fk_pairs(struct gw_arena *a, const Gw__ForeignKey *f)
+{
+    char *s = gw_arena_strdup(a, "");
+    for (size_t i = 0; i < f->n_columns; i++) {
+        s = gw_arena_printf(a, "%s%s%s`%s", s, i ? "`" : "", f->columns[i], f->ref_columns[i]);
+    }
+    return s;
+}
+
 static void
 put_action(struct gw_buf *sql, const char *on, const char *action)
 {

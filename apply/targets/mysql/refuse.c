@@ -1,4 +1,4 @@
-// Refused rows: into `exceptions`, in the chunk's own transaction.
+// Refused rows: into `exceptions`, in the transaction of the chunk or of the stream.
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,11 +59,9 @@ put_literal(struct gw_buf *sql, const struct gw_buf *text, bool keep)
 }
 
 int
-myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
+myt_refuse(struct myt *t, const Gw__Table *table, const uint64_t *chunk, const char *position,
+           const struct gw_refused *r, struct gw_err *err)
 {
-    struct myt *t = self;
-    const struct myt_load *l = &t->load;
-    gw_assert(l->open && l->careful);
     uint64_t packet = 0;
     int rc = myt_scalar(t, &packet, NULL, err, "SELECT @@max_allowed_packet");
     if (rc != GW_OK) {
@@ -79,7 +77,7 @@ myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
         len--;
     }
     put_storable(&row, r->row, len);
-    put_key(&key, l->table, r->row, len);
+    put_key(&key, table, r->row, len);
     const struct gw_err *why = r->why;
     if (why) {
         put_storable(&reason, why->message, strlen(why->message));
@@ -90,17 +88,32 @@ myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
     }
     myt_put(t, &sql,
             "INSERT INTO $c.exceptions (task, source_schema, source_table, target_schema, target_table,"
-            " chunk, code, key_text, reason, row_text) VALUES ($l, $l, $l, $l, $l, $u, $l",
-            t->task->name, l->table->source_schema, l->table->source_name, myt_schema(t, l->table), l->table->name,
-            MYT_U(l->no), why ? why->code : NULL);
+            " code, key_text, reason, row_text$s) VALUES ($l, $l, $l, $l, $l, $l",
+            // The load's statement does without the new column: the control tables may be an earlier version's.
+            chunk ? ", chunk" : ", position", t->task->name, table->source_schema, table->source_name,
+            myt_schema(t, table), table->name, why ? why->code : NULL);
     put_literal(&sql, &key, key.len > 0);
     put_literal(&sql, &reason, reason.len > 0);
     // A row that does not fit into one statement is told without its text. Escaping at most doubles it.
     put_literal(&sql, &row, row.len * 2 + PACKET_SPARE < packet && row.len * 2 + PACKET_SPARE < STATEMENT_MAX);
-    gw_buf_putc(&sql, ')');
+    if (chunk) {
+        myt_put(t, &sql, ", $u)", *chunk);
+    } else {
+        myt_put(t, &sql, ", $l)", position);
+    }
     if (sql.overflowed) {
         return gw_err_set(err, GW_BUG, "", "a refused row is longer than a statement");
     }
     rc = gw_my_exec(t->c, err, "%s", sql.data);
     return rc == GW_OK ? rc : gw_err_wrap(err, "record a refused row");
+}
+
+int
+myt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
+{
+    struct myt *t = self;
+    const struct myt_load *l = &t->load;
+    gw_assert(l->open && l->careful);
+    uint64_t no = l->no;
+    return myt_refuse(t, l->table, &no, NULL, r, err);
 }

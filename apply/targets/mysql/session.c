@@ -84,6 +84,7 @@ static void
 myt_close(void *self)
 {
     struct myt *t = self;
+    t->stream = myt_stream_free(t->stream); // its statements before their connection
     t->c = gw_my_close(t->c);
     if (t->opened) {
         gw_buf_fini(&t->load.pending);
@@ -99,7 +100,7 @@ const struct gw_target_ops gw_target_mysql;
 const struct gw_target_ops gw_target_mysql = {
     .version = GW_TARGET_VERSION,
     .name = "mysql",
-    .caps = GW_TARGET_SCHEMAS,
+    .caps = GW_TARGET_SCHEMAS | GW_TARGET_STREAM,
     .state_size = sizeof(struct myt),
     .open = myt_open,
     .close = myt_close,
@@ -117,4 +118,12 @@ const struct gw_target_ops gw_target_mysql = {
     .load_abort = myt_load_abort,
     .finish_plan = myt_finish_plan,
     .finish_step = myt_finish_step,
+    .stream_claim = myt_stream_claim,
+    .stream_begin = myt_stream_begin,
+    .stream_apply = myt_stream_apply,
+    .stream_mark = myt_stream_mark,
+    .stream_back = myt_stream_back,
+    .stream_refuse = myt_stream_refuse,
+    .stream_suspend = myt_stream_suspend,
+    .stream_commit = myt_stream_commit,
 };

@@ -98,6 +98,40 @@ load_tables(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
     return rc;
 }
 
+int
+myt_progress_read(struct myt *t, struct gw_arena *a, MYSQL_RES *r, MYSQL_ROW row, Gw__Progress *ret, struct gw_err *err)
+{
+    Gw__Progress p = GW__PROGRESS__INIT;
+    p.position = gw_arena_strdup(a, myt_text(row, 0));
+    p.snapshot = gw_arena_strdup(a, myt_text(row, 1));
+    p.epoch = myt_u64(row, 2);
+    p.counts = get_message(a, &gw__stream_counts__descriptor, r, row, 3);
+    p.updated_us = (int64_t)myt_u64(row, 4);
+    if (!p.counts) {
+        return bad_blob(t, "progress", err);
+    }
+    *ret = p;
+    return GW_OK;
+}
+
+static int
+load_progress(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *err)
+{
+    bool there = false;
+    int rc = myt_control_exists(t, "progress", &there, err); // an earlier version knew none
+    if (rc != GW_OK || !there) {
+        return rc;
+    }
+    MYT_RES r = NULL;
+    rc = myt_query(t, &r, err, "SELECT " MYT_PROGRESS_COLUMNS " FROM $c.progress WHERE task = $l", t->task->name);
+    MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
+    if (row) {
+        s->progress = gw_pb_new(a, Gw__Progress, gw__progress__init);
+        rc = myt_progress_read(t, a, r, row, s->progress, err);
+    }
+    return rc;
+}
+
 static Gw__TablePlan *
 find_table(const Gw__TargetState *s, uint32_t id)
 {
@@ -174,6 +208,7 @@ myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *
         rc = myt_run(t, err, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
         rc = rc == GW_OK ? myt_run(t, err, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY") : rc;
         rc = rc == GW_OK ? load_task(t, a, &s, err) : rc;
+        rc = rc == GW_OK && s.exists ? load_progress(t, a, &s, err) : rc;
         if (rc == GW_OK && s.exists && with_plan) {
             rc = load_tables(t, a, &s, err);
             rc = rc == GW_OK ? load_chunks(t, a, &s, err) : rc;
@@ -264,6 +299,19 @@ same_task(struct myt *t, const Gw__TargetState *s, bool *ret_there, struct gw_er
 }
 
 static int
+insert_progress(struct myt *t, const Gw__Progress *p, struct gw_err *err)
+{
+    const Gw__StreamCounts none = GW__STREAM_COUNTS__INIT;
+    MYT_BUF counts;
+    gw_buf_init(&counts, MYT_SQL_MAX);
+    myt_put_message(&counts, p->counts ? p->counts : &none);
+    return myt_run(t, err,
+                   "INSERT INTO $c.progress (task, position, snapshot, counts, updated_us)"
+                   " VALUES ($l, $l, $l, $s, $u)",
+                   t->task->name, p->position, p->snapshot, counts.data, MYT_U(gw_wall_us()));
+}
+
+static int
 insert_task(struct myt *t, const Gw__TargetState *s, struct gw_err *err)
 {
     bool there = false;
@@ -278,7 +326,7 @@ insert_task(struct myt *t, const Gw__TargetState *s, struct gw_err *err)
     for (size_t i = 0; rc == GW_OK && i < s->n_tables; i++) {
         rc = insert_table(t, s->tables[i], err);
     }
-    return rc;
+    return rc == GW_OK && s->progress ? insert_progress(t, s->progress, err) : rc;
 }
 
 int
@@ -303,7 +351,7 @@ static int
 delete_task(struct myt *t, struct gw_err *err)
 {
     // The task's own row last: as long as it is there, the drop can be repeated.
-    static const char *const order[] = {"exceptions", "steps", "chunks", "tables", "tasks", NULL};
+    static const char *const order[] = {"exceptions", "progress", "steps", "chunks", "tables", "tasks", NULL};
     int rc = GW_OK;
     for (size_t i = 0; rc == GW_OK && order[i]; i++) {
         bool there = false;
@@ -327,7 +375,7 @@ drop_control(struct myt *t, struct gw_err *err)
         return rc;
     }
     // `tasks` last: it is what tells a repeated drop, and state_load, that there is something.
-    rc = myt_run(t, err, "DROP TABLE IF EXISTS $c.exceptions, $c.steps, $c.chunks, $c.tables");
+    rc = myt_run(t, err, "DROP TABLE IF EXISTS $c.exceptions, $c.progress, $c.steps, $c.chunks, $c.tables");
     rc = rc == GW_OK ? myt_run(t, err, "DROP TABLE IF EXISTS $c.tasks") : rc;
     rc = rc == GW_OK ? myt_scalar(t, &left, NULL, err,
                                   "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = $l)"

@@ -401,24 +401,48 @@ native_type(const Gw__Column *c)
     return m;
 }
 
+// Whether this server, which need not be of the source's make, has the type and means the same by it.
 static bool
-uses_native(const Gw__Table *table, const Gw__Column *c)
+known_here(const struct myt *t, const Gw__Type *type)
 {
-    return myt_native(table) && myt_set(c->type->native);
+    static const struct {
+        const char *name;
+        unsigned long mariadb, mysql; // since; 0 = it has none
+    } late[] = {{"uuid", 100700, 0}, {"inet4", 101000, 0}, {"inet6", 100500, 0}, {"vector", 110700, 90000}};
+    for (size_t i = 0; i < sizeof late / sizeof *late; i++) {
+        unsigned long since = t->server.mariadb ? late[i].mariadb : late[i].mysql;
+        if (myt_word(type->native, late[i].name)) {
+            return since && t->server.version >= since;
+        }
+    }
+    // MariaDB's JSON is a text with a character set; MySQL's rounds its numbers and drops doubled keys.
+    return t->server.mariadb || !myt_word(type->native, "json") || !myt_set(type->charset);
+}
+
+bool
+myt_type_native(const struct myt *t, const Gw__Table *table, const Gw__Column *c)
+{
+    return myt_native(table) && myt_set(c->type->native) && known_here(t, c->type);
 }
 
 static void
-put_native(struct gw_buf *sql, const struct myt *t, const Gw__Column *c)
+put_native(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {
-    gw_buf_puts(sql, c->type->native);
+    bool collection = t->server.mariadb && myt_word(c->type->native, "geomcollection"); // MySQL's short name
+    gw_buf_puts(sql, collection ? "geometrycollection" : c->type->native);
     enum myt_family f = native_type(c).family;
     bool lettered =
         f == MYT_STRING || f == MYT_TEXT || myt_word(c->type->native, "enum") || myt_word(c->type->native, "set");
     if (!lettered || myt_word(c->type->native, "json") || strcasestr(c->type->native, " COLLATE ")) {
         return;
     }
+    char of_table[128];
+    if (myt_options_collation(table->native_options, of_table, sizeof of_table) &&
+        strcasecmp(of_table, c->type->collation) == 0) {
+        return; // MySQL remembers what was said of a column, even if it is what the table says
+    }
     if (myt_set(c->type->charset) && !strcasestr(c->type->native, "CHARACTER SET")) {
-        gw_buf_printf(sql, " CHARACTER SET %s", c->type->charset);
+        gw_buf_printf(sql, " CHARACTER SET %s", myt_charset(t, c->type->charset));
     }
     if (myt_set(c->type->collation)) {
         gw_buf_printf(sql, " COLLATE %s", myt_collation(t, c->type->collation));
@@ -430,8 +454,8 @@ put_native(struct gw_buf *sql, const struct myt *t, const Gw__Column *c)
 void
 myt_type(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {
-    if (uses_native(table, c)) {
-        put_native(sql, t, c);
+    if (myt_type_native(t, table, c)) {
+        put_native(sql, t, table, c);
         return;
     }
     bool json = c->type->kind == GW__KIND__KIND_JSON || c->type->kind == GW__KIND__KIND_JSONB;
@@ -447,12 +471,13 @@ myt_type(struct gw_buf *sql, const struct myt *t, const Gw__Table *table, const 
 const char *
 myt_type_note(const struct myt *t, const Gw__Table *table, const Gw__Column *c, bool *ret_severe)
 {
-    if (uses_native(table, c)) {
+    if (myt_type_native(t, table, c)) {
         return NULL;
     }
     struct made m = make(t, table, c);
-    *ret_severe = m.severe;
-    return m.note;
+    bool other = myt_native(table) && myt_set(c->type->native);
+    *ret_severe = m.severe || other;
+    return other ? "this server does not have the type as the source has it, and another holds its values" : m.note;
 }
 
 uint64_t
@@ -471,11 +496,11 @@ myt_page_bytes(const struct myt *t, const Gw__Table *table)
 enum myt_family
 myt_type_family(const struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {
-    return uses_native(table, c) ? native_type(c).family : make(t, table, c).family;
+    return myt_type_native(t, table, c) ? native_type(c).family : make(t, table, c).family;
 }
 
 uint64_t
 myt_key_bytes(const struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {
-    return uses_native(table, c) ? native_type(c).key_bytes : make(t, table, c).key_bytes;
+    return myt_type_native(t, table, c) ? native_type(c).key_bytes : make(t, table, c).key_bytes;
 }

@@ -60,6 +60,18 @@ static const char *const ddl[] = {
     " done_us bigint NOT NULL,"
     " PRIMARY KEY (task, table_id, generation, name))",
 
+    // One row a task, moved by every transaction: room for its versions on the page.
+    "CREATE TABLE IF NOT EXISTS %1$s.progress ("
+    " task text PRIMARY KEY REFERENCES %1$s.tasks ON DELETE CASCADE,"
+    " position text NOT NULL,"
+    " snapshot text NOT NULL,"
+    " epoch bigint NOT NULL DEFAULT 0,"
+    " owner text,"
+    " backend integer,"
+    " backend_start timestamptz,"
+    " counts bytea NOT NULL,"
+    " updated_us bigint NOT NULL) WITH (fillfactor = 10)",
+
     "CREATE TABLE IF NOT EXISTS %1$s.exceptions ("
     " id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
     " task text NOT NULL,"
@@ -72,10 +84,11 @@ static const char *const ddl[] = {
     " code text,"
     " reason text,"
     " row_text text,"
+    " position text,"
     " at timestamptz NOT NULL DEFAULT clock_timestamp())",
 };
 
-const char *const pgt_control_tables[] = {"tasks", "tables", "chunks", "steps", "exceptions", NULL};
+const char *const pgt_control_tables[] = {"tasks", "tables", "chunks", "steps", "progress", "exceptions", NULL};
 
 int
 pgt_control_exists(struct pgt *t, const char *table, bool *ret, struct gw_err *err)
@@ -122,6 +135,24 @@ pgt_schema_make(struct pgt *t, const char *schema, struct gw_err *err)
     return rc == GW_OK ? rc : gw_err_wrap(err, "create schema \"%s\"", schema);
 }
 
+// An earlier version knew no stream, and made `exceptions` without a position.
+static int
+mend_exceptions(struct pgt *t, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    const char *p[] = {t->control};
+    int rc = pgt_query(t, &r, err, 1, p,
+                       "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a"
+                       " JOIN pg_catalog.pg_class c ON c.oid = a.attrelid"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                       " WHERE n.nspname = $1 AND c.relname = 'exceptions' AND a.attname = 'position'"
+                       " AND NOT a.attisdropped)");
+    if (rc == GW_OK && !pgt_true(r, 0, 0)) {
+        rc = gw_pg_exec(t->c, err, "ALTER TABLE %s.exceptions ADD COLUMN IF NOT EXISTS position text", t->ctl);
+    }
+    return rc == GW_OK ? rc : gw_err_wrap(err, "add a column to control table \"%s.exceptions\"", t->control);
+}
+
 int
 pgt_control_make(struct pgt *t, struct gw_err *err)
 {
@@ -148,7 +179,7 @@ pgt_control_make(struct pgt *t, struct gw_err *err)
             gw_err_wrap(err, "create control table \"%s.%s\"", t->control, pgt_control_tables[i]);
         }
     }
-    return rc;
+    return rc == GW_OK ? mend_exceptions(t, err) : rc;
 }
 
 int

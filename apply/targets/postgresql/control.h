@@ -14,6 +14,10 @@ int pgt_control_make(struct pgt *t, struct gw_err *err);
 // Inside a transaction.
 int pgt_lock_ddl(struct pgt *t, struct gw_err *err);
 
+// Of a row of `progress`, as selected by PGT_PROGRESS_COLUMNS from alias p: row 0 of r.
+#define PGT_PROGRESS_COLUMNS "p.position, p.snapshot, p.epoch, p.counts, p.updated_us"
+int pgt_progress_read(struct pgt *t, struct gw_arena *a, const PGresult *r, Gw__Progress *ret, struct gw_err *err);
+
 // Appends \x and the hex digits of the packed message: bytea's own text form.
 void pgt_hex(struct gw_buf *out, const void *msg);
 

@@ -39,8 +39,8 @@ claim_init(struct claim *k, const struct pgt *t, uint32_t table_id, uint32_t gen
 
 // Class of an error while rows are being written. What PostgreSQL calls a limit or a user's exception is then
 // about a row; a malformed row is ours.
-static int
-row_error(struct pgt *t, const PGresult *r, struct gw_err *err, const char *what)
+int
+pgt_row_error(struct pgt *t, const PGresult *r, struct gw_err *err, const char *what)
 {
     int rc = gw_pg_error(t->c, r, err, "%s", what);
     const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -55,16 +55,21 @@ row_error(struct pgt *t, const PGresult *r, struct gw_err *err, const char *what
     return rc;
 }
 
-// The server's words on a refused row quote its values. They are for the exceptions table, where the careful run
-// brings them; of a fast run only the code is told.
+void
+pgt_hide_values(const Gw__Table *table, struct gw_err *err)
+{
+    char code[sizeof err->code];
+    memcpy(code, err->code, sizeof code);
+    gw_err_clear(err);
+    gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", pgt_schema(table), table->name);
+}
+
+// Of a careful run they are for the exceptions table; of a fast run only the code is told.
 static void
 hide_values(const struct pgt_load *l, int rc, struct gw_err *err)
 {
     if (rc == GW_DATA && !l->careful && err) {
-        char code[sizeof err->code];
-        memcpy(code, err->code, sizeof code);
-        gw_err_clear(err);
-        gw_err_set(err, GW_DATA, code, "table \"%s.%s\" refuses a row", pgt_schema(l->table), l->table->name);
+        pgt_hide_values(l->table, err);
     }
 }
 
@@ -278,7 +283,7 @@ copy_close(struct pgt *t, struct gw_err *err)
     PGT_RES r = PQgetResult(t->c);
     int rc = GW_OK;
     if (PQresultStatus(r) != PGRES_COMMAND_OK) {
-        rc = row_error(t, r, err, "copy rows");
+        rc = pgt_row_error(t, r, err, "copy rows");
         hide_values(l, rc, err);
     } else if (strtoull(PQcmdTuples(r), NULL, 10) != l->rows_sent) {
         gw_err_set(err, GW_CONFIG, "", "copy into table \"%s.%s\": %llu rows sent, %s taken", pgt_schema(l->table),
@@ -391,7 +396,7 @@ pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *s
     if (rc == GW_OK) {
         PGT_RES r = PQexec(t->c, "COMMIT");
         if (PQresultStatus(r) != PGRES_COMMAND_OK) {
-            rc = row_error(t, r, err, "commit");
+            rc = pgt_row_error(t, r, err, "commit");
             hide_values(l, rc, err);
         } else if (strcmp(PQcmdStatus(r), "COMMIT") != 0) {
             rc = gw_err_set(err, GW_BUG, "", "commit: the server answered %s", PQcmdStatus(r));

@@ -11,6 +11,7 @@
 //   plan.c       the finish steps of a table
 //   finish.c     making one
 //   preflight.c, existing.c, columns.c  findings
+//   stream*.c    changes: see stream.h
 //
 // One connection per instance; `task` and `owner` are the driver's. Everything that lives as long as the
 // instance is in `arena`; what belongs to the open load is in `load.arena`.
@@ -39,6 +40,7 @@ enum pgt_made {
     PGT_MADE_ROWS = 3,  // it was there, with rows that stay
 };
 
+struct pgt_stream;
 struct pgt_load {
     bool open, careful, copying;
     uint32_t table_id, no, generation;
@@ -62,6 +64,7 @@ struct pgt {
     bool may_replica; // session_replication_role can be set
     struct gw_arena arena;
     struct pgt_load load;
+    struct pgt_stream *stream; // from the first claim on
 };
 
 // ---- session.c
@@ -178,6 +181,13 @@ int pgt_prepare(void *self, const Gw__Table *t, uint32_t generation, struct gw_e
 int pgt_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
                    uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);
 int pgt_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct gw_err *err);
+// Class of an error while rows are being written.
+int pgt_row_error(struct pgt *t, const PGresult *r, struct gw_err *err, const char *what);
+// The server's words on a refused row quote its values, which belong in the exceptions table: where the row is not
+// known yet, only the code is told.
+void pgt_hide_values(const Gw__Table *table, struct gw_err *err);
+int pgt_refuse(struct pgt *t, const Gw__Table *table, const char *chunk, const char *position,
+               const struct gw_refused *r, struct gw_err *err);
 int pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
 int pgt_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int pgt_load_abort(void *self, struct gw_err *err);
@@ -193,6 +203,19 @@ const char *pgt_index_refused(const Gw__Table *t, const Gw__Index *i);
 const char *pgt_check_refused(const Gw__Table *t, const Gw__Check *c);
 // Whether it will be a constraint, made from a unique index.
 bool pgt_index_constraint(const Gw__Table *t, const Gw__Index *i);
+
+// ---- stream.c, stream_set.c
+
+struct pgt_stream *pgt_stream_free(struct pgt_stream *s); // takes NULL; returns NULL
+int pgt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
+int pgt_stream_begin(void *self, struct gw_err *err);
+int pgt_stream_apply(void *self, const struct gw_change_set *set, uint64_t *ret_rows, struct gw_err *err);
+int pgt_stream_mark(void *self, struct gw_err *err);
+int pgt_stream_back(void *self, struct gw_err *err);
+int
+pgt_stream_refuse(void *self, const Gw__Table *t, const char *position, const struct gw_refused *r, struct gw_err *err);
+int pgt_stream_suspend(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
+int pgt_stream_commit(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 
 // ---- preflight.c
 

@@ -309,6 +309,37 @@ check_types(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struc
     return GW_OK;
 }
 
+// The same of collations: another one holds other texts to be equal, and sorts them in another order.
+static int
+check_collations(struct pgt *t, struct pgt_findings *f, const Gw__Table *table, struct gw_err *err)
+{
+    for (size_t i = 0; pgt_native(table) && i < table->n_needs; i++) {
+        const char *p[] = {table->needs[i]};
+        PGT_RES r = NULL;
+        int rc = strncmp(p[0], GW_PG_COLLATION_START, strlen(GW_PG_COLLATION_START)) != 0
+                     ? GW_OK
+                     : pgt_query(t, &r, err, 1, p,
+                                 "SELECT " GW_PG_COLLATION_DDL ", pg_catalog.format('%%I.%%I', n.nspname, l.collname)"
+                                 " FROM pg_catalog.pg_collation l"
+                                 " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
+                                 " WHERE pg_catalog.starts_with($1, pg_catalog.format('" GW_PG_COLLATION_START
+                                 "%%I.%%I (', n.nspname, l.collname)) AND l.collencoding IN (-1, (SELECT encoding"
+                                 " FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))",
+                                 GW_PG_COLLATION_LOCALE(t->version), GW_PG_COLLATION_RULES(t->version));
+        if (rc != GW_OK) {
+            return rc;
+        }
+        for (int k = 0; r && k < PQntuples(r); k++) {
+            if (strcmp(pgt_text(r, k, 0), table->needs[i]) != 0) {
+                pgt_find(f, ERR, table, pgt_text(r, k, 1), "drop or rename the one on the target, or make it the same",
+                         NULL, "collation %s is on the target already and is another one there: %s", pgt_text(r, k, 1),
+                         pgt_text(r, k, 0));
+            }
+        }
+    }
+    return GW_OK;
+}
+
 static int
 check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_t i, bool resuming, struct gw_err *err)
 {
@@ -334,6 +365,7 @@ check_table(struct pgt *t, struct pgt_findings *f, const Gw__Catalog *cat, size_
     check_objects(f, table);
     int rc = check_references(t, f, cat, table, err);
     rc = rc == GW_OK ? check_types(t, f, table, err) : rc;
+    rc = rc == GW_OK ? check_collations(t, f, table, err) : rc;
     return rc == GW_OK ? pgt_preflight_existing(t, f, cat, table, resuming, err) : rc;
 }
 

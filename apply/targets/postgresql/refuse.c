@@ -1,4 +1,4 @@
-// Refused rows: into `exceptions`, in the chunk's own transaction.
+// Refused rows: into `exceptions`, in the transaction of the chunk or of the stream.
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,11 +75,9 @@ put_key(struct gw_buf *out, const Gw__Table *t, const char *row, size_t len, boo
 }
 
 int
-pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
+pgt_refuse(struct pgt *t, const Gw__Table *table, const char *chunk, const char *position, const struct gw_refused *r,
+           struct gw_err *err)
 {
-    struct pgt *t = self;
-    const struct pgt_load *l = &t->load;
-    gw_assert(l->open && l->careful);
     PGT_BUF row, key;
     gw_buf_init(&row, ROW_TEXT_MAX);
     gw_buf_init(&key, ROW_TEXT_MAX);
@@ -88,7 +86,7 @@ pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
         len--;
     }
     put_storable(&row, r->row, len, t->utf8);
-    put_key(&key, l->table, r->row, len, t->utf8);
+    put_key(&key, table, r->row, len, t->utf8);
     PGT_BUF reason;
     gw_buf_init(&reason, 64 * 1024);
     const struct gw_err *why = r->why;
@@ -101,23 +99,34 @@ pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
     }
     PGT_ARENA a;
     gw_arena_init(&a);
-    struct pgt_num no;
     const char *p[] = {t->task->name,
-                       l->table->source_schema,
-                       l->table->source_name,
-                       pgt_clip(&a, pgt_schema(l->table)),
-                       pgt_clip(&a, l->table->name),
-                       pgt_num(&no, l->no),
+                       table->source_schema,
+                       table->source_name,
+                       pgt_clip(&a, pgt_schema(table)),
+                       pgt_clip(&a, table->name),
+                       chunk,
                        key.len ? key.data : NULL,
                        why ? why->code : NULL,
                        reason.len ? reason.data : NULL,
                        row.overflowed ? NULL
                        : row.len      ? row.data
-                                      : ""};
-    int rc = pgt_affect(t, NULL, err, 10, p,
+                                      : "",
+                       position};
+    // The load's statement does without the column: the control tables may be an earlier version's.
+    int rc = pgt_affect(t, NULL, err, position ? 11 : 10, p,
                         "INSERT INTO %s.exceptions (task, source_schema, source_table,"
-                        " target_schema, target_table, chunk, key_text, code, reason, row_text)"
-                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-                        t->ctl);
+                        " target_schema, target_table, chunk, key_text, code, reason, row_text%s)"
+                        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10%s)",
+                        t->ctl, position ? ", position" : "", position ? ", $11" : "");
     return rc == GW_OK ? rc : gw_err_wrap(err, "record a refused row");
+}
+
+int
+pgt_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
+{
+    struct pgt *t = self;
+    const struct pgt_load *l = &t->load;
+    gw_assert(l->open && l->careful);
+    struct pgt_num no;
+    return pgt_refuse(t, l->table, pgt_num(&no, l->no), NULL, r, err);
 }

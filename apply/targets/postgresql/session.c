@@ -202,6 +202,7 @@ pgt_close(void *self)
 {
     struct pgt *t = self;
     t->c = gw_pg_close(t->c);
+    t->stream = pgt_stream_free(t->stream);
     if (t->opened) {
         gw_arena_fini(&t->load.arena);
         gw_arena_fini(&t->arena);
@@ -215,7 +216,7 @@ const struct gw_target_ops gw_target_postgresql;
 const struct gw_target_ops gw_target_postgresql = {
     .version = GW_TARGET_VERSION,
     .name = "postgresql",
-    .caps = GW_TARGET_SCHEMAS,
+    .caps = GW_TARGET_SCHEMAS | GW_TARGET_STREAM,
     .state_size = sizeof(struct pgt),
     .open = pgt_open,
     .close = pgt_close,
@@ -233,4 +234,12 @@ const struct gw_target_ops gw_target_postgresql = {
     .load_abort = pgt_load_abort,
     .finish_plan = pgt_finish_plan,
     .finish_step = pgt_finish_step,
+    .stream_claim = pgt_stream_claim,
+    .stream_begin = pgt_stream_begin,
+    .stream_apply = pgt_stream_apply,
+    .stream_mark = pgt_stream_mark,
+    .stream_back = pgt_stream_back,
+    .stream_refuse = pgt_stream_refuse,
+    .stream_suspend = pgt_stream_suspend,
+    .stream_commit = pgt_stream_commit,
 };

@@ -115,6 +115,40 @@ load_tables(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
     return rc;
 }
 
+int
+pgt_progress_read(struct pgt *t, struct gw_arena *a, const PGresult *r, Gw__Progress *ret, struct gw_err *err)
+{
+    Gw__Progress p = GW__PROGRESS__INIT;
+    p.position = gw_arena_strdup(a, pgt_text(r, 0, 0));
+    p.snapshot = gw_arena_strdup(a, pgt_text(r, 0, 1));
+    p.epoch = pgt_u64(r, 0, 2);
+    p.counts = get_message(a, &gw__stream_counts__descriptor, r, 0, 3);
+    p.updated_us = (int64_t)pgt_u64(r, 0, 4);
+    if (!p.counts) {
+        return bad_blob(t, "progress", err);
+    }
+    *ret = p;
+    return GW_OK;
+}
+
+static int
+load_progress(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *err)
+{
+    bool there = false;
+    int rc = pgt_control_exists(t, "progress", &there, err); // an earlier version knew none
+    if (rc != GW_OK || !there) {
+        return rc;
+    }
+    PGT_RES r = NULL;
+    const char *p[] = {t->task->name};
+    rc = pgt_query(t, &r, err, 1, p, "SELECT " PGT_PROGRESS_COLUMNS " FROM %s.progress p WHERE p.task = $1", t->ctl);
+    if (rc == GW_OK && PQntuples(r) == 1) {
+        s->progress = gw_pb_new(a, Gw__Progress, gw__progress__init);
+        rc = pgt_progress_read(t, a, r, s->progress, err);
+    }
+    return rc;
+}
+
 static Gw__TablePlan *
 find_table(const Gw__TargetState *s, uint32_t id)
 {
@@ -198,6 +232,9 @@ pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *
     int rc = gw_pg_exec(t->c, err, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     if (rc == GW_OK) {
         rc = load_task(t, a, &s, err);
+    }
+    if (rc == GW_OK && s.exists) {
+        rc = load_progress(t, a, &s, err);
     }
     if (rc == GW_OK && s.exists && with_plan) {
         rc = load_tables(t, a, &s, err);
@@ -301,6 +338,22 @@ same_task(struct pgt *t, const Gw__TargetState *s, bool *ret_there, struct gw_er
 }
 
 static int
+insert_progress(struct pgt *t, const Gw__Progress *progress, struct gw_err *err)
+{
+    PGT_BUF counts;
+    gw_buf_init(&counts, PGT_SQL_MAX);
+    const Gw__StreamCounts none = GW__STREAM_COUNTS__INIT;
+    pgt_hex(&counts, progress->counts ? progress->counts : &none);
+    struct pgt_num now;
+    const char *p[] = {t->task->name, progress->position, progress->snapshot, counts.data,
+                       pgt_num(&now, (uint64_t)gw_wall_us())};
+    return pgt_affect(t, NULL, err, 5, p,
+                      "INSERT INTO %s.progress (task, position, snapshot, counts, updated_us)"
+                      " VALUES ($1, $2, $3, $4::bytea, $5)",
+                      t->ctl);
+}
+
+static int
 register_task(struct pgt *t, const Gw__TargetState *s, struct gw_err *err)
 {
     bool there = false;
@@ -320,7 +373,7 @@ register_task(struct pgt *t, const Gw__TargetState *s, struct gw_err *err)
     for (size_t i = 0; rc == GW_OK && i < s->n_tables; i++) {
         rc = insert_table(t, s->tables[i], err);
     }
-    return rc;
+    return rc == GW_OK && s->progress ? insert_progress(t, s->progress, err) : rc;
 }
 
 int
@@ -557,7 +610,7 @@ drop_task(struct pgt *t, struct gw_err *err)
         return rc;
     }
     rc = gw_pg_exec(t->c, err,
-                    "DROP TABLE %1$s.exceptions, %1$s.steps, %1$s.chunks, %1$s.tables,"
+                    "DROP TABLE IF EXISTS %1$s.exceptions, %1$s.progress, %1$s.steps, %1$s.chunks, %1$s.tables,"
                     " %1$s.tasks",
                     t->ctl);
     // The schema goes only if nothing of anybody else's is in it, and never if it is not ours to drop.

@@ -46,8 +46,8 @@ is_stopped(char state)
 
 // A process that was stopped keeps its lock on the file for ever, and with it every other writer out: it is ended. One
 // that runs is let be: its transaction ends by itself, and the fence sees to it that nothing of it is kept.
-static void
-end_stopped_owner(struct lite_target *t, const char *backend, int64_t start)
+void
+lite_end_stopped(struct lite_target *t, const char *backend, int64_t start)
 {
     const char *pid_text = strrchr(backend, ' ');
     size_t machine = pid_text ? (size_t)(pid_text - backend) : 0;
@@ -62,14 +62,20 @@ end_stopped_owner(struct lite_target *t, const char *backend, int64_t start)
     }
 }
 
-// Reading needs no write lock: the owner may hold it.
-static int
-look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
+void
+lite_know_start(struct lite_target *t)
 {
     char state = 0;
     if (t->backend_start == 0) {
         (void)process_state((int)getpid(), &state, &t->backend_start); // 0: nobody will end us
     }
+}
+
+// Reading needs no write lock: the owner may hold it.
+static int
+look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
+{
+    lite_know_start(t);
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
                            lite_sql(t, "SELECT backend, backend_start FROM $chunks WHERE task = ?1"
@@ -77,7 +83,7 @@ look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
                                        " AND epoch > 0"),
                            "tiii", t->task->name, (int64_t)c->table_id, (int64_t)c->generation, (int64_t)c->no);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK && sqlite3_column_text(q, 0)) {
-        end_stopped_owner(t, (const char *)sqlite3_column_text(q, 0), sqlite3_column_int64(q, 1));
+        lite_end_stopped(t, (const char *)sqlite3_column_text(q, 0), sqlite3_column_int64(q, 1));
     }
     sqlite3_finalize(q);
     return rc == GW_END ? GW_OK : rc;
@@ -180,6 +186,8 @@ lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *table, const Gw
     if (rc == GW_OK && GW_FAULT("apply.after_claim")) {
         rc = gw_err_set(err, GW_RETRY, NULL, "fault apply.after_claim");
     }
+    // A stream may have asked for foreign keys; rows of a load come in any order.
+    rc = rc == GW_OK ? gw_lite_exec(t->db, err, "PRAGMA foreign_keys=OFF") : rc;
     rc = rc == GW_OK ? prepare_insert(t, table, err) : rc;
     if (rc != GW_OK) {
         return gw_err_wrap(err, "begin chunk %u of \"%s\"", c->no, table->name);
@@ -275,44 +283,16 @@ lite_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct
     return gw_err_wrap(err, "write into \"%s\"", t->table->name);
 }
 
-static int
-put_key(struct lite_target *t, const struct gw_refused *r, struct gw_buf *key)
-{
-    size_t n = gw_copy_split(r->row, r->len, t->fields, t->forms_n);
-    for (size_t k = 0; k < t->table->n_primary_key; k++) {
-        for (size_t i = 0; i < t->forms_n && i < n; i++) {
-            if (strcmp(t->forms[i].name, t->table->primary_key[k]) == 0) {
-                gw_buf_puts(key, key->len ? ", " : "");
-                gw_buf_printf(key, "%s=", t->forms[i].name);
-                gw_copy_unescape(key, t->fields[i].at, t->fields[i].len);
-            }
-        }
-    }
-    return key->overflowed ? GW_DATA : GW_OK;
-}
-
 int
 lite_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
 {
     struct lite_target *t = self;
     gw_assert(t->loading && t->careful);
-    struct gw_buf key;
-    gw_buf_init(&key, 64 * 1024);
-    const char *key_text = put_key(t, r, &key) == GW_OK ? key.data : NULL;
-    size_t len = r->len && r->row[r->len - 1] == '\n' ? r->len - 1 : r->len;
+    int64_t no = t->no;
     int rc = need_tx(t, err);
-    if (rc == GW_OK) {
-        rc = gw_lite_run(t->db, err,
-                         lite_sql(t, "INSERT INTO $exceptions (task, source_schema, source_table,"
-                                     " target_schema, target_table, chunk, key_text, code, reason,"
-                                     " row_text, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-                                     " CAST(?10 AS TEXT), strftime('%Y-%m-%d %H:%M:%f', 'now'))"),
-                         "tttttitttb", t->task->name, t->table->source_schema, t->table->source_name, t->table->schema,
-                         t->table->name, (int64_t)t->no, key_text, r->why->code, r->why->message, r->row, len);
-    }
-    gw_buf_fini(&key);
+    rc = rc == GW_OK ? lite_refuse(t, t->table, &no, NULL, r, err) : rc;
     t->refused += rc == GW_OK;
-    return rc == GW_OK ? GW_OK : gw_err_wrap(err, "record a refused row of \"%s\"", t->table->name);
+    return rc;
 }
 
 // ---- end ---------------------------------------------------------------------------------------

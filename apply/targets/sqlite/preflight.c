@@ -10,15 +10,9 @@
 
 enum { COLUMNS_MAX = 2000 }; // SQLITE_MAX_COLUMN, unless SQLite was built with less
 
-struct report {
-    struct lite_target *t;
-    struct gw_arena *a;
-    const Gw__Catalog *cat;
-    Gw__Catalog *out;
-};
-
-static void
-find(struct report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message, const char *action)
+void
+lite_find(struct lite_report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message,
+          const char *action)
 {
     Gw__Finding *f = gw_pb_new(r->a, Gw__Finding, gw__finding__init);
     f->severity = severity;
@@ -36,7 +30,7 @@ find(struct report *r, Gw__Severity severity, const Gw__Table *t, const char *ob
 static const Gw__Table *
 find_parent(void *arg, const char *name)
 {
-    const struct report *r = arg;
+    const struct lite_report *r = arg;
     for (size_t i = 0; i < r->cat->n_tables; i++) {
         if (strcasecmp(r->cat->tables[i]->name, name) == 0) {
             return r->cat->tables[i];
@@ -64,68 +58,69 @@ static const struct {
 };
 
 static void
-check_column(struct report *r, const Gw__Table *t, const Gw__Column *c)
+check_column(struct lite_report *r, const Gw__Table *t, const Gw__Column *c)
 {
     const Gw__Type *type = c->type;
     for (size_t i = 0; i < sizeof replaced / sizeof *replaced; i++) {
         if (replaced[i].kind == type->kind) {
-            find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name, SAY("type %s has no counterpart in SQLite", type->native),
-                 replaced[i].action);
+            lite_find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name,
+                      SAY("type %s has no counterpart in SQLite", type->native), replaced[i].action);
         }
     }
     bool beyond = type->kind == GW__KIND__KIND_INT64 && type->is_unsigned;
     if (beyond) {
-        find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name, SAY("SQLite's integers end at 9223372036854775807"),
-             lite_is_rowid(t, c) ? "a row with a greater key is refused" : "greater values are kept as text");
+        lite_find(r, GW__SEVERITY__SEVERITY_INFO, t, c->name, SAY("SQLite's integers end at 9223372036854775807"),
+                  lite_is_rowid(t, c) ? "a row with a greater key is refused" : "greater values are kept as text");
     }
     if (c->default_kind == GW__DEFAULT_KIND__DEFAULT_EXPRESSION) {
-        find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
-             SAY("default %s is in another engine's words", c->default_native), "the column has no default");
+        lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+                  SAY("default %s is in another engine's words", c->default_native), "the column has no default");
     }
     if (c->generated[0] && !(c->left_out && c->generated_portable[0])) {
-        find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
-             SAY("generated column: its expression is in another engine's words"),
-             "a plain column with the values of the load");
+        lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+                  SAY("generated column: its expression is in another engine's words"),
+                  "a plain column with the values of the load");
     }
     if (c->identity != GW__IDENTITY__IDENTITY_NONE && !lite_is_rowid(t, c)) {
-        find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
-             SAY("SQLite numbers only an integer that is the whole primary key"),
-             "a plain column: later rows must bring their number");
+        lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+                  SAY("SQLite numbers only an integer that is the whole primary key"),
+                  "a plain column: later rows must bring their number");
     }
     if (c->on_update_now) {
-        find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
-             SAY("ON UPDATE CURRENT_TIMESTAMP has no counterpart in SQLite"), "left out");
+        lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+                  SAY("ON UPDATE CURRENT_TIMESTAMP has no counterpart in SQLite"), "left out");
     }
 }
 
 static void
-check_names(struct report *r, const Gw__Table *t)
+check_names(struct lite_report *r, const Gw__Table *t)
 {
     if (t->n_columns > COLUMNS_MAX) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
-             SAY("the table has %zu columns, SQLite's limit is %d", t->n_columns, (int)COLUMNS_MAX),
-             "leave columns or the table out");
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
+                  SAY("the table has %zu columns, SQLite's limit is %d", t->n_columns, (int)COLUMNS_MAX),
+                  "leave columns or the table out");
         return;
     }
     for (size_t i = 0; i < t->n_columns; i++) {
         for (size_t k = 0; k < i; k++) {
             if (strcasecmp(t->columns[i]->name, t->columns[k]->name) == 0) {
-                find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                     SAY("columns \"%s\" and \"%s\" are one name to SQLite", t->columns[k]->name, t->columns[i]->name),
-                     "rename one");
+                lite_find(
+                    r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
+                    SAY("columns \"%s\" and \"%s\" are one name to SQLite", t->columns[k]->name, t->columns[i]->name),
+                    "rename one");
             }
         }
     }
     if (strncasecmp(t->name, "sqlite_", 7) == 0) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("names that begin with sqlite_ are reserved"),
-             "rename the table");
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("names that begin with sqlite_ are reserved"),
+                  "rename the table");
     }
-    static const char *const control[] = {"tasks", "tables", "chunks", "steps", "exceptions"};
+    static const char *const control[] = {"tasks", "tables", "chunks", "steps", "progress", "exceptions"};
     size_t n = strlen(r->t->prefix);
     for (size_t i = 0; i < sizeof control / sizeof *control; i++) {
         if (strncasecmp(t->name, r->t->prefix, n) == 0 && strcasecmp(t->name + n, control[i]) == 0) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("\"%s\" is a control table", t->name),
-                 "rename the table, or choose another ControlSchema");
+            lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("\"%s\" is a control table", t->name),
+                      "rename the table, or choose another ControlSchema");
         }
     }
 }
@@ -133,22 +128,22 @@ check_names(struct report *r, const Gw__Table *t)
 // ---- keys --------------------------------------------------------------------------------------
 
 static void
-check_constraints(struct report *r, const Gw__Table *t, const struct lite_parents *parents)
+check_constraints(struct lite_report *r, const Gw__Table *t, const struct lite_parents *parents)
 {
     for (size_t i = 0; i < t->n_indexes; i++) {
         const char *why = lite_index_refused(t, t->indexes[i]);
         bool exclusion = t->indexes[i]->is_constraint && !t->indexes[i]->is_unique;
         if (why) {
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name, SAY("%s", why),
-                 exclusion ? "the constraint is left out" : "the index is left out");
+            lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name, SAY("%s", why),
+                      exclusion ? "the constraint is left out" : "the index is left out");
         } else if (t->indexes[i]->nulls_not_distinct) {
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name, SAY("SQLite takes every NULL for distinct"),
-                 "rows with NULL are not held unique");
+            lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->indexes[i]->name,
+                      SAY("SQLite takes every NULL for distinct"), "rows with NULL are not held unique");
         }
         for (size_t k = 0; !why && k < t->indexes[i]->n_parts; k++) {
             if (t->indexes[i]->parts[k]->prefix_length) {
-                find(r, GW__SEVERITY__SEVERITY_INFO, t, t->indexes[i]->name, SAY("SQLite has no prefix indexes"),
-                     "the whole column is indexed");
+                lite_find(r, GW__SEVERITY__SEVERITY_INFO, t, t->indexes[i]->name, SAY("SQLite has no prefix indexes"),
+                          "the whole column is indexed");
                 break;
             }
         }
@@ -157,169 +152,42 @@ check_constraints(struct report *r, const Gw__Table *t, const struct lite_parent
         const Gw__ForeignKey *fk = t->foreign_keys[i];
         if (!lite_key_kept(fk, parents)) {
             bool there = find_parent(r, fk->ref_table) != NULL;
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, fk->name,
-                 there ? SAY("table \"%s\" has no unique key over just the columns referred to", fk->ref_table)
-                       : SAY("table \"%s\" is not part of the task", fk->ref_table),
-                 "the foreign key is left out");
+            lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, fk->name,
+                      there ? SAY("table \"%s\" has no unique key over just the columns referred to", fk->ref_table)
+                            : SAY("table \"%s\" is not part of the task", fk->ref_table),
+                      "the foreign key is left out");
         }
     }
     bool native = strcmp(t->engine, "sqlite") == 0;
     for (size_t i = 0; i < t->n_checks; i++) {
         if (!native && !lite_check_text(t, t->checks[i])) {
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->checks[i]->name,
-                 SAY("check (%s) is in another engine's words", t->checks[i]->native), "it is left out");
+            lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, t->checks[i]->name,
+                      SAY("check (%s) is in another engine's words", t->checks[i]->native), "it is left out");
         }
     }
 }
 
-// ---- what is in the file -----------------------------------------------------------------------
-
-// Would a column of this affinity store every value as it is given? `wanted` is what this target would have declared.
-static bool
-keeps(enum gw_lite_affinity existing, enum gw_lite_affinity wanted, const Gw__Column *c)
-{
-    Gw__Kind k = c->type->kind;
-    bool bytes = k == GW__KIND__KIND_BINARY || k == GW__KIND__KIND_VARBINARY || k == GW__KIND__KIND_BLOB ||
-                 k == GW__KIND__KIND_GEOMETRY;
-    bool dated = k == GW__KIND__KIND_DATE || k == GW__KIND__KIND_TIME || k == GW__KIND__KIND_TIMETZ ||
-                 k == GW__KIND__KIND_TIMESTAMP || k == GW__KIND__KIND_TIMESTAMPTZ || k == GW__KIND__KIND_UUID;
-    if (existing == wanted || existing == GW_LITE_BLOB || bytes || dated) {
-        return true; // blobs are never converted, and these texts are no numbers
-    }
-    bool whole = wanted == GW_LITE_INTEGER || k == GW__KIND__KIND_BOOL;
-    switch (existing) {
-    case GW_LITE_TEXT: return whole; // digits; but a float would be cut to 15 of them
-    case GW_LITE_NUMERIC:
-    case GW_LITE_INTEGER: return whole || wanted == GW_LITE_REAL || wanted == GW_LITE_NUMERIC;
-    default: return false; // REAL rounds integers beyond 2^53
-    }
-}
-
-static void
-check_affinity(struct report *r, const Gw__Table *t, const Gw__Column *c, const char *existing)
-{
-    struct gw_buf wanted;
-    gw_buf_init(&wanted, 64 * 1024);
-    lite_declare(&wanted, t, c);
-    if (!keeps(gw_lite_affinity(existing), gw_lite_affinity(wanted.data ? wanted.data : ""), c)) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name,
-             SAY("the existing column is declared %s, which would alter values of type %s", existing, c->type->native),
-             "let TargetTablePrepMode be DROP_AND_CREATE");
-    }
-    gw_buf_fini(&wanted);
-}
-
-// INTEGER PRIMARY KEY makes a number of its own where NULL comes.
-static int
-numbers_itself(struct report *r, const Gw__Table *t, const Gw__Column *c, bool *ret, struct gw_err *err)
-{
-    sqlite3_stmt *q = NULL;
-    int rc =
-        gw_lite_query(r->t->db, &q, err,
-                      "SELECT max(name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE) = 1 AND count(*) = 1"
-                      " FROM pragma_table_xinfo(?1) WHERE pk > 0",
-                      "tt", t->name, c->name);
-    rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
-    *ret = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
-    sqlite3_finalize(q);
-    return rc == GW_END ? GW_OK : rc;
-}
-
-static int
-existing_columns(struct report *r, const Gw__Table *t, struct gw_err *err)
-{
-    for (size_t i = 0; i < t->n_columns; i++) {
-        sqlite3_stmt *q = NULL;
-        int rc = gw_lite_query(r->t->db, &q, err,
-                               "SELECT hidden, type FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE", "tt",
-                               t->name, t->columns[i]->name);
-        rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
-        bool generated = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
-        if (rc == GW_OK && !t->columns[i]->left_out) {
-            check_affinity(r, t, t->columns[i], gw_lite_text(r->a, q, 1));
-        }
-        sqlite3_finalize(q);
-        if (rc == GW_END) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name, SAY("the existing table has no such column"),
-                 "add it, or let TargetTablePrepMode be DROP_AND_CREATE");
-        } else if (rc == GW_OK && !generated && t->columns[i]->left_out) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                 SAY("the source computes this column, the existing table does not: its values would be missing"),
-                 "let TargetTablePrepMode be DROP_AND_CREATE");
-        } else if (rc == GW_OK && generated && !t->columns[i]->left_out) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                 SAY("the existing table computes this column"), "let TargetTablePrepMode be DROP_AND_CREATE");
-        } else if (rc != GW_OK) {
-            return rc;
-        }
-        bool numbers = false;
-        rc = t->columns[i]->not_null || t->columns[i]->left_out || lite_is_rowid(t, t->columns[i])
-                 ? GW_OK
-                 : numbers_itself(r, t, t->columns[i], &numbers, err);
-        if (rc != GW_OK) {
-            return rc;
-        }
-        if (numbers) {
-            find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->columns[i]->name,
-                 SAY("the existing table would number rows itself where the source has NULL"),
-                 "let TargetTablePrepMode be DROP_AND_CREATE");
-        }
-    }
-    return GW_OK;
-}
-
-static int
-check_existing(struct report *r, const Gw__Table *t, bool resuming, struct gw_err *err)
-{
-    const Gw__Task *task = r->t->task;
-    Gw__PrepMode mode = task->load ? task->load->prep_mode : GW__PREP_MODE__DO_NOTHING;
-    bool view = false, table = false;
-    int rc = r->t->db ? lite_exists(r->t, "view", t->name, &view, err) : GW_OK;
-    rc = rc == GW_OK && r->t->db ? lite_exists(r->t, "table", t->name, &table, err) : rc;
-    if (rc == GW_OK && view) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("the target has a view named \"%s\"", t->name),
-             "drop it or rename the table");
-    }
-    if (rc != GW_OK || !table || mode == GW__PREP_MODE__DROP_AND_CREATE) {
-        return rc;
-    }
-    rc = existing_columns(r, t, err);
-    if (rc == GW_OK && mode == GW__PREP_MODE__DO_NOTHING && !resuming) {
-        struct gw_buf sql;
-        gw_buf_init(&sql, 64 * 1024);
-        gw_buf_puts(&sql, "SELECT EXISTS (SELECT 1 FROM ");
-        gw_lite_ident(&sql, t->name);
-        gw_buf_putc(&sql, ')');
-        int64_t rows = 0;
-        rc = gw_lite_int(r->t->db, &rows, 0, err, sql.data);
-        gw_buf_fini(&sql);
-        if (rc == GW_OK && rows) {
-            find(r, GW__SEVERITY__SEVERITY_WARNING, t, "", SAY("the existing table has rows"),
-                 "they are kept (DO_NOTHING); should the table have to start over, it stops");
-        }
-    }
-    return rc;
-}
+// ---- clashes and the file -----------------------------------------------------------------------
 
 // An index shares its namespace with tables, over the whole file.
 static void
-check_clashes(struct report *r)
+check_clashes(struct lite_report *r)
 {
     for (size_t i = 0; i < r->cat->n_tables; i++) {
         const Gw__Table *t = r->cat->tables[i];
         for (size_t k = 0; k < i; k++) {
             if (strcasecmp(t->name, r->cat->tables[k]->name) == 0) {
-                find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
-                     SAY("tables \"%s\".\"%s\" and \"%s\".\"%s\" are one name to SQLite", r->cat->tables[k]->schema,
-                         r->cat->tables[k]->name, t->schema, t->name),
-                     "rename one, or move them in two tasks into two files");
+                lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "",
+                          SAY("tables \"%s\".\"%s\" and \"%s\".\"%s\" are one name to SQLite",
+                              r->cat->tables[k]->schema, r->cat->tables[k]->name, t->schema, t->name),
+                          "rename one, or move them in two tasks into two files");
             }
         }
         for (size_t k = 0; k < t->n_indexes; k++) {
             const char *name = lite_index_name(r->a, t, t->indexes[k]);
             if (find_parent(r, name) && !lite_index_refused(t, t->indexes[k])) {
-                find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->indexes[k]->name,
-                     SAY("index \"%s\" would have the name of a table", name), "rename one");
+                lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, t->indexes[k]->name,
+                          SAY("index \"%s\" would have the name of a table", name), "rename one");
             }
         }
     }
@@ -327,7 +195,7 @@ check_clashes(struct report *r)
 
 // A table that would be loaded into itself would be dropped or emptied first. A file is the same by whatever name.
 static void
-check_itself(struct report *r)
+check_itself(struct lite_report *r)
 {
     static const char scheme[] = "sqlite:"; // sqlite:<path>#<application id>
     const char *id = r->cat->identity, *end = strrchr(id, '#');
@@ -342,10 +210,10 @@ check_itself(struct report *r)
     for (size_t i = 0; same && i < r->cat->n_tables; i++) {
         for (size_t k = 0; k < r->cat->n_tables; k++) {
             if (strcasecmp(r->cat->tables[i]->name, r->cat->tables[k]->source_name) == 0) {
-                find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
-                     SAY("source and target are the same table: \"%s\" would be loaded into itself",
-                         r->cat->tables[k]->source_name),
-                     "name another file");
+                lite_find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
+                          SAY("source and target are the same table: \"%s\" would be loaded into itself",
+                              r->cat->tables[k]->source_name),
+                          "name another file");
                 return;
             }
         }
@@ -356,7 +224,7 @@ int
 lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
                struct gw_err *err)
 {
-    struct report report = {.t = self, .a = a, .cat = cat, .out = findings}, *r = &report;
+    struct lite_report report = {.t = self, .a = a, .cat = cat, .out = findings}, *r = &report;
     struct lite_parents parents = {.find = find_parent, .arg = r};
     int rc = lite_target_find(r->t, err);
     char folder[PATH_MAX];
@@ -364,8 +232,9 @@ lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resu
     *strrchr(folder, '/') = 0; // the path is absolute
     // SQLite makes its journal beside the file.
     if (access(folder[0] ? folder : "/", W_OK) != 0 || (r->t->db && access(r->t->path, W_OK) != 0)) {
-        find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
-             SAY("database \"%s\" or its folder cannot be written", r->t->path), "give this user write permission");
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, NULL, "",
+                  SAY("database \"%s\" or its folder cannot be written", r->t->path),
+                  "give this user write permission");
     }
     check_itself(r);
     check_clashes(r);
@@ -376,7 +245,7 @@ lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resu
             check_column(r, t, t->columns[k]);
         }
         check_constraints(r, t, &parents);
-        rc = check_existing(r, t, resuming, err);
+        rc = lite_preflight_existing(r, t, resuming, err);
     }
     return rc == GW_OK ? GW_OK : gw_err_wrap(err, "look at database \"%s\"", r->t->path);
 }

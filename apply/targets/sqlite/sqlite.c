@@ -12,6 +12,7 @@ target_close(void *self)
 {
     struct lite_target *t = self;
     (void)lite_load_abort(t, NULL); // closing undoes it in any case
+    t->stream = lite_stream_free(t->stream);
     t->db = gw_lite_close(t->db);
     gw_buf_fini(&t->sql);
     gw_buf_fini(&t->scratch);
@@ -162,7 +163,7 @@ lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret
 const struct gw_target_ops gw_target_sqlite = {
     .version = GW_TARGET_VERSION,
     .name = "sqlite",
-    .caps = 0,
+    .caps = GW_TARGET_STREAM,
     .state_size = sizeof(struct lite_target),
     .open = target_open,
     .close = target_close,
@@ -180,4 +181,12 @@ const struct gw_target_ops gw_target_sqlite = {
     .load_abort = lite_load_abort,
     .finish_plan = lite_finish_plan,
     .finish_step = lite_finish_step,
+    .stream_claim = lite_stream_claim,
+    .stream_begin = lite_stream_begin,
+    .stream_apply = lite_stream_apply,
+    .stream_mark = lite_stream_mark,
+    .stream_back = lite_stream_back,
+    .stream_refuse = lite_stream_refuse,
+    .stream_suspend = lite_stream_suspend,
+    .stream_commit = lite_stream_commit,
 };

@@ -1,10 +1,12 @@
 // The SQLite target: one file of the engine's parts, in reading order:
 //   sqlite.c     open, close, transactions, the table of slots
 //   state.c      control tables: what is durable of the task;  set.c  moving a table's state
-//   preflight.c  what this target will do differently, said before it is done
+//   preflight.c, existing.c  what this target will do differently, said before it is done
 //   ddl.c        canonical kind -> declared type; CREATE TABLE;  prepare.c  a table made ready for rows
 //   load.c       a chunk's transaction;  values.c  one field bound to a parameter
+//   refuse.c     refused rows
 //   finish.c     indexes, the check of foreign keys, AUTOINCREMENT
+//   stream.c, stream_set.c  changes: see stream.h
 //
 // A file has one writer at a time. Apply workers wait for each other in BEGIN IMMEDIATE, so a chunk takes its write lock
 // with its first rows and not before.
@@ -18,6 +20,7 @@
 #include "common/db/lite/lite.h"
 
 struct lite_field_form;
+struct lite_stream;
 
 struct lite_target {
     const Gw__Task *task; // borrowed
@@ -40,6 +43,8 @@ struct lite_target {
     struct gw_copy_field *fields;
     size_t forms_n, forms_cap;
     struct gw_buf scratch; // unescaped fields of the row in hand
+
+    struct lite_stream *stream; // from the first claim on
 };
 
 // Opens the file, and makes it where there is none. Legal when it is open.
@@ -80,6 +85,17 @@ int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
 int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
                    struct gw_err *err);
 
+struct lite_report {
+    struct lite_target *t;
+    struct gw_arena *a;
+    const Gw__Catalog *cat;
+    Gw__Catalog *out;
+};
+// `message` is the arena's.
+void lite_find(struct lite_report *r, Gw__Severity severity, const Gw__Table *t, const char *object, char *message,
+               const char *action);
+int lite_preflight_existing(struct lite_report *r, const Gw__Table *t, bool resuming, struct gw_err *err);
+
 // The declared type of a column, whose affinity keeps the canonical value exact.
 void lite_declare(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
 bool lite_is_rowid(const Gw__Table *t, const Gw__Column *c); // INTEGER PRIMARY KEY
@@ -110,6 +126,30 @@ struct lite_field_form lite_form_of(const Gw__Table *t, const Gw__Column *c);
 // Binds one field to parameter i. The scratch buffer has room for the whole row already.
 int lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f, const struct gw_copy_field *field,
                     struct gw_buf *scratch, struct gw_err *err);
+
+// The same for a value without escapes; NULL is SQL's.
+int lite_bind_value(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
+                    struct gw_buf *scratch, struct gw_err *err);
+
+// A process that was stopped and holds the lock on the file is ended; see load.c.
+void lite_end_stopped(struct lite_target *t, const char *backend, int64_t start);
+void lite_know_start(struct lite_target *t); // fills in backend_start
+// Into `exceptions`, with the chunk or the position.
+int lite_refuse(struct lite_target *t, const Gw__Table *table, const int64_t *chunk, const char *position,
+                const struct gw_refused *r, struct gw_err *err);
+// The task's progress row in the arena; NULL if it has none.
+int lite_progress_load(struct lite_target *t, struct gw_arena *a, Gw__Progress **ret, struct gw_err *err);
+
+struct lite_stream *lite_stream_free(struct lite_stream *s); // takes NULL; returns NULL
+int lite_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
+int lite_stream_begin(void *self, struct gw_err *err);
+int lite_stream_apply(void *self, const struct gw_change_set *set, uint64_t *ret_rows, struct gw_err *err);
+int lite_stream_mark(void *self, struct gw_err *err);
+int lite_stream_back(void *self, struct gw_err *err);
+int lite_stream_refuse(void *self, const Gw__Table *t, const char *position, const struct gw_refused *r,
+                       struct gw_err *err);
+int lite_stream_suspend(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
+int lite_stream_commit(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
 
 int lite_load_begin(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__Chunk *c, bool careful,
                     uint64_t *ret_epoch, Gw__Chunk *done, struct gw_err *err);

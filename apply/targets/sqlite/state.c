@@ -25,11 +25,15 @@ static const char *const control_tables[] = {
     " done_us INTEGER, plan BLOB NOT NULL, PRIMARY KEY (task, table_id, generation, no))",
     "CREATE TABLE IF NOT EXISTS $steps (task TEXT NOT NULL, table_id INTEGER NOT NULL,"
     " generation INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (task, table_id, generation, name))",
+    "CREATE TABLE IF NOT EXISTS $progress (task TEXT PRIMARY KEY, position TEXT NOT NULL,"
+    " snapshot TEXT NOT NULL, epoch INTEGER NOT NULL DEFAULT 0, owner TEXT, backend TEXT, backend_start INTEGER,"
+    " counts BLOB NOT NULL, updated_us INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS $exceptions (id INTEGER PRIMARY KEY AUTOINCREMENT, task TEXT NOT NULL,"
     " source_schema TEXT NOT NULL, source_table TEXT NOT NULL, target_schema TEXT NOT NULL,"
-    " target_table TEXT NOT NULL, chunk INTEGER NOT NULL, key_text TEXT, code TEXT NOT NULL,"
-    " reason TEXT NOT NULL, row_text TEXT, at TEXT NOT NULL)",
+    " target_table TEXT NOT NULL, chunk INTEGER, key_text TEXT, code TEXT NOT NULL,"
+    " reason TEXT NOT NULL, row_text TEXT, position TEXT, at TEXT NOT NULL)",
 };
+enum { CONTROL_TABLES = sizeof control_tables / sizeof *control_tables };
 
 // ---- reading -----------------------------------------------------------------------------------
 
@@ -127,6 +131,37 @@ load_tables(struct lite_target *t, struct gw_arena *a, Gw__TargetState *ret, str
     return rc == GW_END ? GW_OK : rc;
 }
 
+int
+lite_progress_load(struct lite_target *t, struct gw_arena *a, Gw__Progress **ret, struct gw_err *err)
+{
+    char name[sizeof t->prefix + 16];
+    bool there = false;
+    snprintf(name, sizeof name, "%sprogress", t->prefix);
+    int rc = lite_exists(t, "table", name, &there, err); // an earlier version knew none
+    if (rc != GW_OK || !there) {
+        return rc;
+    }
+    sqlite3_stmt *q = NULL;
+    rc = gw_lite_query(t->db, &q, err,
+                       lite_sql(t, "SELECT position, snapshot, epoch, counts, updated_us FROM $progress"
+                                   " WHERE task = ?1"),
+                       "t", t->task->name);
+    if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
+        Gw__Progress *p = gw_pb_new(a, Gw__Progress, gw__progress__init);
+        p->position = gw_lite_text(a, q, 0);
+        p->snapshot = gw_lite_text(a, q, 1);
+        p->epoch = (uint64_t)sqlite3_column_int64(q, 2);
+        // An empty blob may come as NULL.
+        p->counts =
+            gw__stream_counts__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(q, 3), sqlite3_column_blob(q, 3));
+        p->updated_us = sqlite3_column_int64(q, 4);
+        rc = p->counts ? GW_OK : damaged(t, err);
+        *ret = p;
+    }
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
 static int
 load_task(struct lite_target *t, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err)
 {
@@ -152,7 +187,8 @@ load_task(struct lite_target *t, struct gw_arena *a, bool with_plan, Gw__TargetS
         ret->started_us = sqlite3_column_int64(q, 4);
         ret->completed_us = sqlite3_column_int64(q, 5);
         ret->completed = ret->completed_us != 0;
-        rc = with_plan ? load_tables(t, a, ret, err) : GW_OK;
+        rc = lite_progress_load(t, a, &ret->progress, err);
+        rc = rc == GW_OK && with_plan ? load_tables(t, a, ret, err) : rc;
     }
     sqlite3_finalize(q);
     return rc == GW_END ? GW_OK : rc;
@@ -254,13 +290,54 @@ insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
     return rc;
 }
 
+// An earlier version knew no stream: its `exceptions` have no position, and always a chunk.
+static int
+mend_exceptions(struct lite_target *t, struct gw_err *err)
+{
+    char sql[256];
+    int64_t there = 0;
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM pragma_table_info('%sexceptions') WHERE name = 'position'",
+             t->prefix);
+    int rc = gw_lite_int(t->db, &there, 0, err, sql);
+    if (rc != GW_OK || there) {
+        return rc;
+    }
+    rc = gw_lite_exec(t->db, err, lite_sql(t, "ALTER TABLE $exceptions RENAME TO $earlier"));
+    rc = rc == GW_OK ? gw_lite_exec(t->db, err, lite_sql(t, control_tables[CONTROL_TABLES - 1])) : rc;
+    rc = rc == GW_OK ? gw_lite_exec(t->db, err,
+                                    lite_sql(t, "INSERT INTO $exceptions (id, task, source_schema, source_table,"
+                                                " target_schema, target_table, chunk, key_text, code, reason,"
+                                                " row_text, at) SELECT id, task, source_schema, source_table,"
+                                                " target_schema, target_table, chunk, key_text, code, reason,"
+                                                " row_text, at FROM $earlier; DROP TABLE $earlier"))
+                     : rc;
+    return rc;
+}
+
+static int
+insert_progress(struct lite_target *t, const Gw__Progress *p, struct gw_err *err)
+{
+    struct gw_arena a;
+    gw_arena_init(&a);
+    uint8_t *bytes = NULL;
+    const Gw__StreamCounts none = GW__STREAM_COUNTS__INIT;
+    size_t len = pack(&a, p->counts ? &p->counts->base : &none.base, &bytes);
+    int rc = gw_lite_run(t->db, err,
+                         lite_sql(t, "INSERT INTO $progress (task, position, snapshot, counts, updated_us)"
+                                     " VALUES (?1, ?2, ?3, ?4, ?5)"),
+                         "tttbi", t->task->name, p->position, p->snapshot, bytes, len, gw_wall_us());
+    gw_arena_fini(&a);
+    return rc;
+}
+
 static int
 register_all(struct lite_target *t, const Gw__TargetState *state, struct gw_err *err)
 {
     int rc = GW_OK;
-    for (size_t i = 0; i < sizeof control_tables / sizeof *control_tables && rc == GW_OK; i++) {
+    for (size_t i = 0; i < CONTROL_TABLES && rc == GW_OK; i++) {
         rc = gw_lite_exec(t->db, err, lite_sql(t, control_tables[i]));
     }
+    rc = rc == GW_OK ? mend_exceptions(t, err) : rc;
     sqlite3_stmt *q = NULL;
     if (rc == GW_OK) {
         rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT task_uuid FROM $tasks WHERE task = ?1"), "t",
@@ -286,7 +363,7 @@ register_all(struct lite_target *t, const Gw__TargetState *state, struct gw_err 
     for (size_t i = 0; i < state->n_tables && rc == GW_OK; i++) {
         rc = insert_table(t, state->tables[i], err);
     }
-    return rc;
+    return rc == GW_OK && state->progress ? insert_progress(t, state->progress, err) : rc;
 }
 
 int
@@ -317,8 +394,9 @@ lite_begin_on_task(struct lite_target *t, struct gw_err *err)
 static int
 drop_all(struct lite_target *t, struct gw_err *err)
 {
-    static const char *const names[] = {"exceptions", "steps", "chunks", "tables", "tasks"};
-    int rc = GW_OK;
+    static const char *const names[] = {"exceptions", "progress", "steps", "chunks", "tables", "tasks"};
+    // An earlier version made no `progress`.
+    int rc = gw_lite_exec(t->db, err, lite_sql(t, control_tables[CONTROL_TABLES - 2]));
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == GW_OK; i++) {
         char sql[128];
         snprintf(sql, sizeof sql, "DELETE FROM $%s WHERE task = ?1", names[i]);

@@ -179,21 +179,28 @@ bind_plain(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *
 }
 
 int
-lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f, const struct gw_copy_field *field,
+lite_bind_value(sqlite3_stmt *s, int i, const struct lite_field_form *f, const char *p, size_t n,
                 struct gw_buf *scratch, struct gw_err *err)
 {
-    if (field->null) {
+    if (!p) {
         return f->not_null ? gw_err_set(err, GW_DATA, "CONSTRAINT", "column \"%s\": the key is NULL", f->name)
                            : bound(s, f, sqlite3_bind_null(s, i), err);
     }
-    const char *p = field->at;
+    bool tagged = f->tagged && n && (unsigned char)p[0] == GW_LITE_TAG;
+    return tagged ? bind_tagged(s, i, f, p, n, scratch, err) : bind_plain(s, i, f, p, n, scratch, err);
+}
+
+int
+lite_bind_field(sqlite3_stmt *s, int i, const struct lite_field_form *f, const struct gw_copy_field *field,
+                struct gw_buf *scratch, struct gw_err *err)
+{
+    const char *p = field->null ? NULL : field->at;
     size_t n = field->len;
-    if (memchr(p, '\\', n)) {
+    if (p && memchr(p, '\\', n)) {
         size_t start = scratch->len;
         gw_copy_unescape(scratch, p, n);
         p = scratch->data + start;
         n = scratch->len - start;
     }
-    bool tagged = f->tagged && n && (unsigned char)p[0] == GW_LITE_TAG;
-    return tagged ? bind_tagged(s, i, f, p, n, scratch, err) : bind_plain(s, i, f, p, n, scratch, err);
+    return lite_bind_value(s, i, f, p, n, scratch, err);
 }

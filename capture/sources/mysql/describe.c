@@ -77,17 +77,11 @@ hash_view(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err 
     if (r != GW_OK) {
         return r;
     }
-    // What it selects; empty for who may not see that.
-    MY_RES view = NULL;
-    gw_buf_reset(&sql);
-    gw_buf_puts(&sql, "SELECT view_definition FROM information_schema.views");
-    put_of_table(&sql, t);
-    r = gw_my_query(s->db, &view, sql.data, err);
+    uint64_t hash = 0;
+    r = my_hash_view_texts(s, t, &hash, err);
     if (r != GW_OK) {
         return r;
     }
-    MYSQL_ROW selects = mysql_fetch_row(view);
-    uint64_t hash = selects ? XXH64(text(selects, 0), strlen(text(selects, 0)), 2) : 0;
     for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
         for (unsigned i = 0; i < 3; i++) {
             hash = XXH64(text(row, i), strlen(text(row, i)), hash + i);

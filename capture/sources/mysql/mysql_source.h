@@ -1,6 +1,7 @@
 // The MySQL and MariaDB source: one file of the engine's parts, in reading order:
 //   mysql.c     open, close, identity, list, sequences, the table of slots
-//   describe.c  tables from information_schema and SHOW CREATE TABLE; ddl.c takes that text apart; objects.c keys and checks
+//   describe.c  tables from information_schema and SHOW CREATE TABLE; ddl.c takes that text apart; objects.c keys and checks;
+//               views.c what a view selects
 //   types.c     native type -> canonical kind, and defaults
 //   snapshot.c  the read view and the name of its point in time
 //   plan.c      chunks; keys.c their keys, bounds and conditions; split.c key ranges of about equal bytes
@@ -106,6 +107,8 @@ int my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err 
 // The table's present definition as a short text; ret_sql (may be NULL): the CREATE text, "" for a view.
 int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret, char **ret_sql,
                    struct gw_err *err);
+// Changes when the view, or one that it reads however deep, is replaced. As of now, whatever the snapshot.
+int my_hash_view_texts(struct my_source *s, const Gw__Table *t, uint64_t *ret, struct gw_err *err);
 
 // ---- snapshot, plan, read ----------------------------------------------------------------------
 

@@ -47,8 +47,10 @@ pgs_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity 
 {
     Gw__Finding *f = gw_pb_new(a, Gw__Finding, gw__finding__init);
     f->severity = severity;
-    f->schema = t->schema;
-    f->table = t->name;
+    if (t) {
+        f->schema = t->schema;
+        f->table = t->name;
+    }
     f->object = gw_arena_strdup(a, object);
     f->message = gw_arena_strdup(a, message);
     f->action = gw_arena_strdup(a, action);
@@ -371,6 +373,7 @@ pgs_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *er
     rc = rc == GW_OK ? describe_fingerprints(s, a, &rels, cat, err) : rc;
     rc = rc == GW_OK ? describe_columns(s, a, &rels, err) : rc;
     rc = rc == GW_OK ? pgs_describe_objects(s, a, &rels, cat, err) : rc;
+    rc = rc == GW_OK ? pgs_describe_identity(s, a, &rels, err) : rc;
     if (rc != GW_OK) {
         return gw_err_wrap(err, "describe the source's tables");
     }

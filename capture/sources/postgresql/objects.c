@@ -327,27 +327,19 @@ describe_partitions(struct pgs *s, struct gw_arena *a, const struct pgs_rels *re
 
 // ---- types and extensions ----------------------------------------------------------------------
 
-// Collations that are not the server's own. The column with the locale has had three names.
+// Collations that are not the server's own.
 static int
 describe_collations(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, struct gw_err *err)
 {
     PGS_RES r = NULL;
-    const char *locale = s->version >= 170000   ? "coalesce(l.colllocale, l.collcollate)"
-                         : s->version >= 150000 ? "coalesce(l.colliculocale, l.collcollate)"
-                                                : "l.collcollate";
-    int rc =
-        pgs_query(s, &r, err,
-                  "SELECT DISTINCT a.attrelid, n.nspname, l.collname, CASE WHEN l.collprovider = 'i' THEN"
-                  " pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (provider = icu, locale = %%L,"
-                  " deterministic = %%s)', n.nspname, l.collname, %s, l.collisdeterministic::pg_catalog.text)"
-                  " ELSE pg_catalog.format('CREATE COLLATION IF NOT EXISTS %%I.%%I (lc_collate = %%L, lc_ctype = %%L)',"
-                  " n.nspname, l.collname, l.collcollate, l.collctype) END,"
-                  " pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %%I', n.nspname)"
-                  " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation"
-                  " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
-                  " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped"
-                  " AND n.nspname <> 'pg_catalog' ORDER BY 1, 2, 3",
-                  locale, rels->oids);
+    int rc = pgs_query(s, &r, err,
+                       "SELECT DISTINCT a.attrelid, n.nspname, l.collname, " GW_PG_COLLATION_DDL ","
+                       " pg_catalog.format('CREATE SCHEMA IF NOT EXISTS %%I', n.nspname)"
+                       " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = l.collnamespace"
+                       " WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped"
+                       " AND n.nspname <> 'pg_catalog' ORDER BY 1, 2, 3",
+                       GW_PG_COLLATION_LOCALE(s->version), GW_PG_COLLATION_RULES(s->version), rels->oids);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         Gw__Table *t = pgs_rel_find(rels, pgs_u64(r, i, 0));
         if (t && strcmp(pgs_text(r, i, 1), t->source_schema) != 0) {

@@ -7,6 +7,8 @@
 //   snapshot.c    the shared snapshot
 //   plan.c        chunks by key, by ctid, by partition, by rule
 //   read.c        one chunk as COPY text
+//   identity.c    replica identities
+//   stream.h      the stream of changes, in files of its own
 //
 // One connection. From snapshot_begin on it is in a REPEATABLE READ, READ ONLY transaction that stays open: each
 // chunk is a savepoint in it, so that giving up a chunk does not give up the snapshot.
@@ -18,9 +20,14 @@
 
 enum { PGS_SQL_MAX = 16 << 20, PGS_VERSION_MIN = 120000 };
 
+struct pgs_stream;
+
 struct pgs {
     PGconn *c;
-    int version; // 150018
+    struct gw_arena arena; // of the instance
+    const Gw__Endpoint *ep;
+    struct pgs_stream *stream; // NULL until the first stream_ call
+    int version;               // 150018
     bool in_snapshot;
     bool reading;  // a COPY is open
     uint64_t rows; // of it, so far
@@ -53,6 +60,8 @@ pgs_dup(struct gw_arena *a, const PGresult *r, int row, int col)
 {
     return gw_arena_strdup(a, PQgetvalue(r, row, col));
 }
+// The source's name of the table's column i.
+const char *pgs_source_name(const Gw__Table *t, size_t i);
 // Splits text at the unit separator (0x1f), which no query below lets into a name unnoticed.
 void pgs_split(struct gw_arena *a, const char *text, char ***ret, size_t *n);
 int pgs_query(struct pgs *s, PGresult **ret, struct gw_err *err, const char *fmt, ...)
@@ -78,12 +87,16 @@ struct pgs_rels {
     char *oids; // "{1,2,3}"
 };
 Gw__Table *pgs_rel_find(const struct pgs_rels *rels, uint64_t oid);
+// t NULL: of the whole task.
 void pgs_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Severity severity, const char *object,
               const char *message, const char *action, const char *sql);
 Gw__Column *pgs_column(const Gw__Table *t, const char *name);
 int pgs_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 int pgs_describe_objects(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, Gw__Catalog *cat,
                          struct gw_err *err);
+
+// ---- identity.c: fills in Table.identity.
+int pgs_describe_identity(struct pgs *s, struct gw_arena *a, const struct pgs_rels *rels, struct gw_err *err);
 
 // ---- types.c
 

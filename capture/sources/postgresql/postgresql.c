@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pgs.h"
+#include "stream.h"
 
 // ---- small things that all files use -----------------------------------------------------------
 
@@ -56,7 +56,9 @@ static void
 source_close(void *self)
 {
     struct pgs *s = self;
+    pgs_stream_free(s);
     s->c = gw_pg_close(s->c);
+    gw_arena_fini(&s->arena);
     memset(s, 0, sizeof *s);
 }
 
@@ -64,6 +66,8 @@ static int
 source_open(void *self, const Gw__Endpoint *ep, const char *password, struct gw_err *err)
 {
     struct pgs *s = self;
+    gw_arena_init(&s->arena);
+    s->ep = gw_pb_dup(&s->arena, ep);
     int r = gw_pg_connect(&s->c, ep, password, "capture", err);
     if (r != GW_OK) {
         return r;
@@ -189,7 +193,7 @@ source_sequences(void *self, Gw__Table *t, struct gw_err *err)
 const struct gw_source_ops gw_source_postgresql = {
     .version = GW_SOURCE_VERSION,
     .name = "postgresql",
-    .caps = GW_SOURCE_SHARED_SNAPSHOT | GW_SOURCE_SPLITS,
+    .caps = GW_SOURCE_SHARED_SNAPSHOT | GW_SOURCE_SPLITS | GW_SOURCE_STREAM,
     .state_size = sizeof(struct pgs),
     .open = source_open,
     .close = source_close,
@@ -202,4 +206,17 @@ const struct gw_source_ops gw_source_postgresql = {
     .chunk_next = pgs_chunk_next,
     .chunk_cancel = pgs_chunk_cancel,
     .sequences = source_sequences,
+    .stream_preflight = pgs_stream_preflight,
+    .stream_open = pgs_stream_open,
+    .stream_check = pgs_stream_check,
+    .stream_close = pgs_stream_close,
+    .stream_now = pgs_stream_now,
+    .stream_begin = pgs_stream_begin,
+    .stream_next = pgs_stream_next,
+    .stream_fd = pgs_stream_fd,
+    .stream_confirm = pgs_stream_confirm,
+    .stream_kept = pgs_stream_kept,
+    .position_cmp = pgs_position_cmp,
+    .tx_visible = pgs_tx_visible,
+    .snapshot_covers = pgs_snapshot_covers,
 };

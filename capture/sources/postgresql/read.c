@@ -28,8 +28,8 @@ pgs_from(struct gw_buf *sql, const Gw__Table *t, const Gw__Chunk *c)
 
 // ---- the statement -----------------------------------------------------------------------------
 
-static const char *
-source_name(const Gw__Table *t, size_t i)
+const char *
+pgs_source_name(const Gw__Table *t, size_t i)
 {
     return t->n_source_columns == t->n_columns ? t->source_columns[i] : t->columns[i]->name;
 }
@@ -45,7 +45,7 @@ put_columns(struct gw_buf *sql, const Gw__Table *t)
         }
         gw_buf_puts(sql, first ? "" : ", ");
         first = false;
-        gw_pg_ident(sql, source_name(t, i));
+        gw_pg_ident(sql, pgs_source_name(t, i));
         if (strcmp(c->type->native, "money") == 0) {
             gw_buf_puts(sql, "::pg_catalog.numeric"); // its text depends on the server's locale
         }
@@ -199,8 +199,50 @@ lock(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
     return rc;
 }
 
-// The query reads the catalogue under the snapshot; the function asks the relation as it is now. A view is as old as
-// the tables under it.
+// The relations that the chunk reads, as the snapshot has them: a view's, too, however deep, with the views themselves.
+#define WITH_BASE                                                                                                      \
+    "WITH RECURSIVE base(oid) AS (SELECT %1$s::pg_catalog.regclass::pg_catalog.oid UNION"                              \
+    " SELECT n.oid FROM base b CROSS JOIN LATERAL ("                                                                   \
+    "SELECT d.refobjid FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class v ON v.oid = w.ev_class"                  \
+    " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"                         \
+    " AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"                               \
+    " WHERE w.ev_class = b.oid AND v.relkind = 'v'"                                                                    \
+    " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.oid) n(oid))"
+
+// Whether the version of a catalogue row that the snapshot sees is not the last one: xmax is the transaction that put
+// another in its place, and it has committed. xmax has 32 bits, and is completed by the snapshot's own number: a
+// transaction that the snapshot does not see is no further from that than half of them.
+#define IS_REPLACED(row)                                                                                               \
+    "(CASE WHEN " row ".xmax::pg_catalog.text <> '0' THEN pg_catalog.pg_xact_status((s.x + (" row                      \
+    ".xmax::pg_catalog.text::pg_catalog.int8 - s.x %% 4294967296 + 6442450944) %% 4294967296 - 2147483648)"            \
+    "::pg_catalog.text::pg_catalog.xid8) END = 'committed')"
+
+static int
+ask_storage(struct pgs *s, const char *name, PGresult **ret, struct gw_err *err)
+{
+    return pgs_query(
+        s, ret, err,
+        WITH_BASE " SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = %1$s::pg_catalog.regclass),"
+                  " NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class k JOIN base ON base.oid = k.oid"
+                  " WHERE k.relkind IN ('r', 'm') AND k.relfilenode <> 0"
+                  " AND k.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(k.oid), 0)),"
+                  " NOT EXISTS (SELECT 1 FROM base JOIN pg_catalog.pg_class v ON v.oid = base.oid AND v.relkind = 'v'"
+                  " JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid"
+                  " CROSS JOIN (SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+                  "::pg_catalog.text::pg_catalog.int8) s(x)"
+                  " WHERE " IS_REPLACED(
+                      "w") " OR EXISTS (SELECT 1 FROM pg_catalog.pg_depend d"
+                           " JOIN pg_catalog.pg_proc f ON f.oid = d.refobjid"
+                           " WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid"
+                           " AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND " IS_REPLACED("f") "))",
+        name);
+}
+
+// The query reads the catalogue under the snapshot; pg_relation_filenode() asks the relation as it is now. A view is as
+// old as the tables under it, and it is read by its present rule, whatever rule the snapshot saw: that has to be the
+// same one. By induction over the views: if no rule that the snapshot sees was replaced, the present tree is the
+// snapshot's. LOCK TABLE has locked all of that tree, so it stays. Functions that a view calls cannot be locked; what
+// they call themselves is not known to the catalogue.
 static int
 check_storage(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
 {
@@ -211,27 +253,17 @@ check_storage(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_e
     gw_pg_qname(&name, part ? c->partition_schema : t->source_schema, part ? c->partition : t->source_name);
     gw_pg_literal(&lit, name.data);
     PGS_RES r = NULL;
-    int rc = pgs_query(s, &r, err,
-                       "WITH RECURSIVE base(oid) AS (SELECT %1$s::pg_catalog.regclass::pg_catalog.oid UNION"
-                       " SELECT n.oid FROM base b CROSS JOIN LATERAL ("
-                       "SELECT d.refobjid FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_class v ON v.oid = w.ev_class"
-                       " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass"
-                       " AND d.objid = w.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-                       " WHERE w.ev_class = b.oid AND v.relkind = 'v'"
-                       " UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = b.oid) n(oid))"
-                       " SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = %1$s::pg_catalog.regclass),"
-                       " NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class k JOIN base ON base.oid = k.oid"
-                       " WHERE k.relkind IN ('r', 'm') AND k.relfilenode <> 0"
-                       " AND k.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(k.oid), 0))",
-                       lit.data);
+    int rc = ask_storage(s, lit.data, &r, err);
     if (rc != GW_OK) {
         return rc;
     }
-    if (!pgs_true(r, 0, 0)) {
-        return gw_err_set(err, GW_AGAIN, NULL, "the table was made after the snapshot was taken");
-    }
-    if (!pgs_true(r, 0, 1)) {
-        return gw_err_set(err, GW_AGAIN, NULL, "the table was rewritten after the snapshot was taken");
+    static const char *const why[] = {"the table was made after the snapshot was taken",
+                                      "the table was rewritten after the snapshot was taken",
+                                      "the view, or one that it reads, was replaced after the snapshot was taken"};
+    for (int i = 0; i < 3; i++) {
+        if (!pgs_true(r, 0, i)) {
+            return gw_err_set(err, GW_AGAIN, NULL, "%s", why[i]);
+        }
     }
     return GW_OK;
 }

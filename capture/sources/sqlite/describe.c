@@ -129,7 +129,7 @@ set_default(struct gw_arena *a, Gw__Column *c, const char *native)
 }
 
 static int
-describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const struct lite_ddl *ddl,
+describe_columns(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const struct gw_lite_ddl *ddl,
                  struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
@@ -208,8 +208,8 @@ describe_primary_key(struct lite_source *s, struct gw_arena *a, Gw__Table *t, bo
 // ---- indexes and keys --------------------------------------------------------------------------
 
 static int
-describe_parts(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Index *ix, const struct lite_ddl_index *ddl,
-               struct gw_err *err)
+describe_parts(struct lite_source *s, struct gw_arena *a, Gw__Table *t, Gw__Index *ix,
+               const struct gw_lite_ddl_index *ddl, struct gw_err *err)
 {
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(s->db, &q, err,
@@ -248,12 +248,12 @@ describe_indexes(struct lite_source *s, struct gw_arena *a, Gw__Table *t, struct
                            "t", t->source_name);
     while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         Gw__Index *ix = gw_pb_new(a, Gw__Index, gw__index__init);
-        struct lite_ddl_index ddl = {.predicate = ""};
+        struct gw_lite_ddl_index ddl = {.predicate = ""};
         ix->name = gw_lite_text(a, q, 0);
         ix->is_unique = sqlite3_column_int(q, 1) != 0;
         ix->is_constraint = gw_lite_text(a, q, 2)[0] == 'u';
         const char *sql = gw_lite_text(a, q, 3);
-        if (sql[0] && lite_ddl_index(a, sql, &ddl)) {
+        if (sql[0] && gw_lite_ddl_index(a, sql, &ddl)) {
             ix->predicate = (char *)(uintptr_t)ddl.predicate;
         }
         ix->native_ddl = (char *)(uintptr_t)sql;
@@ -313,8 +313,8 @@ static int
 describe_plain(struct lite_source *s, struct gw_arena *a, Gw__Table *t, const char *sql, bool without_rowid,
                Gw__Catalog *cat, struct gw_err *err)
 {
-    struct lite_ddl ddl = {.body = ""};
-    if (t->kind == GW__TABLE_KIND__TABLE_PLAIN && !lite_ddl_table(a, sql, &ddl)) {
+    struct gw_lite_ddl ddl = {.body = ""};
+    if (t->kind == GW__TABLE_KIND__TABLE_PLAIN && !gw_lite_ddl_table(a, sql, &ddl)) {
         find(a, cat, t, GW__SEVERITY__SEVERITY_WARNING, "", "the table's definition cannot be read",
              "checks and expressions of generated columns are left out");
     }

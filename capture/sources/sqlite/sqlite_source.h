@@ -1,6 +1,6 @@
 // The SQLite source: one file of the engine's parts, in reading order:
 //   sqlite.c    open, close, identity, list, the table of slots
-//   describe.c  columns, keys, indexes from the pragma functions; ddl.c what only the CREATE text says
+//   describe.c  columns, keys, indexes from the pragma functions and the CREATE text
 //   types.c     declared type -> canonical kind
 //   snapshot.c  the read transaction and the name of its point in time
 //   plan.c      key ranges of about equal bytes
@@ -12,6 +12,7 @@
 
 #include "capture/source.h"
 #include "common/copytext.h"
+#include "common/db/lite/ddl.h"
 #include "common/db/lite/lite.h"
 
 struct lite_source {
@@ -32,25 +33,6 @@ struct lite_column {
     bool is_unsigned;
     bool keeps_text; // TEXT affinity: a number in it is text
 };
-
-// What the CREATE text says and no pragma does.
-struct lite_ddl {
-    const char *body; // "(columns …) options": what stands behind the name
-    struct lite_ddl_item {
-        const char *name; // of the column or constraint, "" if it has none
-        const char *expr;
-    } * generated, *checks;
-    size_t n_generated, n_checks;
-};
-struct lite_ddl_index {
-    const char **parts; // the text of each key part, without COLLATE, ASC and DESC
-    size_t n_parts;
-    const char *predicate; // "" = none
-};
-
-// Both return false where the text cannot be understood.
-bool lite_ddl_table(struct gw_arena *a, const char *sql, struct lite_ddl *ret);
-bool lite_ddl_index(struct gw_arena *a, const char *sql, struct lite_ddl_index *ret);
 
 // Fills in kind, length, precision, scale, native. `text_types` may be NULL.
 void lite_type_map(struct gw_arena *a, const char *declared, const char *text_types, Gw__Type *ret);

@@ -65,6 +65,10 @@ gw_lite_error(sqlite3 *c, int rc, struct gw_err *err, const char *what, ...)
             name = codes[i].name;
         }
     }
+    int full = c && (sqlite3_errcode(c) & 0xff) == (rc & 0xff) ? sqlite3_extended_errcode(c) : rc;
+    if (full == SQLITE_CONSTRAINT_UNIQUE || full == SQLITE_CONSTRAINT_PRIMARYKEY || full == SQLITE_CONSTRAINT_ROWID) {
+        name = "UNIQUE"; // common/policy.h asks for it
+    }
     const char *why = c && (sqlite3_errcode(c) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(c) : sqlite3_errstr(rc);
     int cls = gw_err_set(err, gw_lite_classify(rc), name, "%s: %s", text, why);
     if ((rc & 0xff) == SQLITE_BUSY) {

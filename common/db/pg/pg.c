@@ -136,6 +136,7 @@ connect_class(const char *text)
 
 // Whatever changes the text of a value, hides rows, or ends a session that waits for the other side.
 static const char session_sql[] =
+    "SET client_min_messages = warning;" // notices go to stderr, past every log
     "SET client_encoding = 'UTF8';"
     "SET standard_conforming_strings = on;"
     "SET DateStyle = 'ISO, YMD';"
@@ -174,7 +175,7 @@ add(struct params *p, const char *key, const char *value)
 }
 
 static PGconn *
-start(const Gw__Endpoint *ep, const char *password, const char *what)
+start(const Gw__Endpoint *ep, const char *password, const char *what, bool replication)
 {
     struct params p = {.n = 0};
     char port[16], name[80];
@@ -196,13 +197,15 @@ start(const Gw__Endpoint *ep, const char *password, const char *what)
     add(&p, "password", password);
     add(&p, "application_name", name);
     add(&p, "client_encoding", "UTF8");
+    add(&p, "replication", replication ? "database" : NULL);
     return PQconnectdbParams(p.keys, p.values, 0);
 }
 
-int
-gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, struct gw_err *err)
+static int
+connect_as(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, bool replication,
+           struct gw_err *err)
 {
-    PGconn *c = start(ep, password, what);
+    PGconn *c = start(ep, password, what, replication);
     if (!c) {
         return gw_err_set(err, GW_RETRY, NULL, "connect to PostgreSQL: out of memory");
     }
@@ -214,10 +217,11 @@ gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const 
         return gw_err_set(err, connect_class(text), NULL, "connect to PostgreSQL: %s", text);
     }
     int r = gw_pg_exec(c, err, "%s", session_sql);
-    PGresult *res = NULL;
-    if (r == GW_OK) {
-        r = gw_pg_query(c, &res, session_optional_sql, 0, NULL, err);
-        PQclear(res);
+    r = r == GW_OK ? gw_pg_exec(c, err, "%s", session_optional_sql) : r;
+    if (r == GW_OK && replication) {
+        // Long enough for a receiver that waits and answers every few seconds; short enough that a server notices one
+        // that is gone without a word.
+        r = gw_pg_exec(c, err, "SET wal_sender_timeout = '60s'");
     }
     if (r != GW_OK) {
         PQfinish(c);
@@ -225,6 +229,19 @@ gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const 
     }
     *ret = c;
     return GW_OK;
+}
+
+int
+gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, struct gw_err *err)
+{
+    return connect_as(ret, ep, password, what, false, err);
+}
+
+int
+gw_pg_connect_replication(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what,
+                          struct gw_err *err)
+{
+    return connect_as(ret, ep, password, what, true, err);
 }
 
 PGconn *

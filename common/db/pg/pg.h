@@ -16,6 +16,10 @@
 // statement/lock/idle time-outs off, standard_conforming_strings on, search_path empty, keepalives, connect_timeout.
 // application_name is "godwit <what>". *ret is NULL on failure. The message never holds the password.
 int gw_pg_connect(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what, struct gw_err *err);
+// The same for a logical replication connection (replication=database). It takes replication commands and plain statements
+// without parameters: gw_pg_exec, not gw_pg_query. wal_sender_timeout is 60 s, whatever the server's default is.
+int gw_pg_connect_replication(PGconn **ret, const Gw__Endpoint *ep, const char *password, const char *what,
+                              struct gw_err *err);
 PGconn *gw_pg_close(PGconn *c); // takes NULL; returns NULL
 
 // One statement (or several without parameters), result discarded.

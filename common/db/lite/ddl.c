@@ -2,11 +2,11 @@
 //
 // sqlite_schema.sql is the statement as it was typed (https://www.sqlite.org/schematab.html), comments included, but
 // always `CREATE TABLE name …` in front. SQLite has accepted it, so that only its nesting has to be followed.
+#include "common/db/lite/ddl.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
-
-#include "capture/sources/sqlite/sqlite_source.h"
 
 enum token_kind { T_END, T_WORD, T_QUOTED, T_OPEN, T_CLOSE, T_COMMA, T_OTHER };
 struct token {
@@ -103,15 +103,15 @@ inside(struct gw_arena *a, const char **p)
 }
 
 static void
-add(struct gw_arena *a, struct lite_ddl_item **items, size_t *n, const char *name, const char *expr)
+add(struct gw_arena *a, struct gw_lite_ddl_item **items, size_t *n, const char *name, const char *expr)
 {
-    struct lite_ddl_item *it = gw_arena_push(a, items, n, sizeof **items);
-    *it = (struct lite_ddl_item){.name = name, .expr = expr};
+    struct gw_lite_ddl_item *it = gw_arena_push(a, items, n, sizeof **items);
+    *it = (struct gw_lite_ddl_item){.name = name, .expr = expr};
 }
 
 // One column or table constraint of the body. *p is behind the comma (*more) or closing parenthesis that ended it.
 static bool
-parse_item(struct gw_arena *a, const char **p, struct lite_ddl *ret, bool *more)
+parse_item(struct gw_arena *a, const char **p, struct gw_lite_ddl *ret, bool *more)
 {
     static const char *const constraints[] = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"};
     const char *peek = *p;
@@ -154,7 +154,7 @@ parse_item(struct gw_arena *a, const char **p, struct lite_ddl *ret, bool *more)
 }
 
 bool
-lite_ddl_table(struct gw_arena *a, const char *sql, struct lite_ddl *ret)
+gw_lite_ddl_table(struct gw_arena *a, const char *sql, struct gw_lite_ddl *ret)
 {
     const char *p = sql;
     struct token create = next(&p), table = next(&p);
@@ -164,7 +164,7 @@ lite_ddl_table(struct gw_arena *a, const char *sql, struct lite_ddl *ret)
     if (!is(&create, "CREATE") || !is(&table, "TABLE") || open.kind != T_OPEN) {
         return false;
     }
-    struct lite_ddl d = {.body = gw_arena_strdup(a, body)};
+    struct gw_lite_ddl d = {.body = gw_arena_strdup(a, body)};
     for (bool more = true; more;) {
         if (!parse_item(a, &p, &d, &more)) {
             return false;
@@ -200,7 +200,7 @@ parse_part(struct gw_arena *a, const char **p, const char **ret, bool *more)
 }
 
 bool
-lite_ddl_index(struct gw_arena *a, const char *sql, struct lite_ddl_index *ret)
+gw_lite_ddl_index(struct gw_arena *a, const char *sql, struct gw_lite_ddl_index *ret)
 {
     const char *p = sql;
     struct token t = next(&p);
@@ -218,7 +218,7 @@ lite_ddl_index(struct gw_arena *a, const char *sql, struct lite_ddl_index *ret)
     if (!is(&t, "INDEX") || !is(&on, "ON") || open.kind != T_OPEN) {
         return false;
     }
-    struct lite_ddl_index d = {.predicate = ""};
+    struct gw_lite_ddl_index d = {.predicate = ""};
     for (bool more = true; more;) {
         const char *part = NULL;
         if (!parse_part(a, &p, &part, &more)) {

@@ -1,0 +1,198 @@
+// A table of that name is in the file already: whether it can take the rows as they are.
+#include <string.h>
+#include <strings.h>
+
+#include "apply/targets/sqlite/sqlite_target.h"
+#include "common/db/lite/ddl.h"
+#include "common/expr.h"
+
+#define SAY(...) gw_arena_printf(r->a, __VA_ARGS__)
+
+// Of a source that is SQLite itself, a column may hold a value of any storage class: only a column of the same
+// affinity, or of none, stores each of them as it is. NUMERIC and INTEGER store alike.
+static bool
+keeps_class(enum gw_lite_affinity existing, enum gw_lite_affinity wanted)
+{
+    bool numbers = (existing == GW_LITE_NUMERIC || existing == GW_LITE_INTEGER) &&
+                   (wanted == GW_LITE_NUMERIC || wanted == GW_LITE_INTEGER);
+    return existing == wanted || existing == GW_LITE_BLOB || numbers;
+}
+
+// Would a column of this affinity keep every value of the column's kind? `wanted` is what this target would have declared.
+static bool
+keeps(enum gw_lite_affinity existing, enum gw_lite_affinity wanted, const Gw__Column *c)
+{
+    Gw__Kind k = c->type->kind;
+    bool bytes = k == GW__KIND__KIND_BINARY || k == GW__KIND__KIND_VARBINARY || k == GW__KIND__KIND_BLOB ||
+                 k == GW__KIND__KIND_GEOMETRY;
+    bool dated = k == GW__KIND__KIND_DATE || k == GW__KIND__KIND_TIME || k == GW__KIND__KIND_TIMETZ ||
+                 k == GW__KIND__KIND_TIMESTAMP || k == GW__KIND__KIND_TIMESTAMPTZ || k == GW__KIND__KIND_UUID;
+    if (existing == wanted || existing == GW_LITE_BLOB || bytes || dated) {
+        return true; // blobs are never converted, and these texts are no numbers
+    }
+    bool whole = wanted == GW_LITE_INTEGER || k == GW__KIND__KIND_BOOL;
+    switch (existing) {
+    case GW_LITE_TEXT: return whole; // digits; but a float would be cut to 15 of them
+    case GW_LITE_NUMERIC:
+    case GW_LITE_INTEGER: return whole || wanted == GW_LITE_REAL || wanted == GW_LITE_NUMERIC;
+    default: return false; // REAL rounds integers beyond 2^53
+    }
+}
+
+static void
+check_affinity(struct lite_report *r, const Gw__Table *t, const Gw__Column *c, const char *existing)
+{
+    struct gw_buf wanted;
+    gw_buf_init(&wanted, 64 * 1024);
+    lite_declare(&wanted, t, c);
+    enum gw_lite_affinity is = gw_lite_affinity(existing), want = gw_lite_affinity(wanted.data ? wanted.data : "");
+    bool native = strcmp(t->engine, "sqlite") == 0;
+    if (native ? !keeps_class(is, want) : !keeps(is, want, c)) {
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name,
+                  SAY("the existing column is declared %s, which would alter values of type %s", existing,
+                      c->type->native[0] ? c->type->native : "any"),
+                  "let TargetTablePrepMode be DROP_AND_CREATE");
+    } else if (!native && is == GW_LITE_TEXT && want == GW_LITE_INTEGER) {
+        lite_find(
+            r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+            SAY("the existing column is declared %s: numbers are kept as their digits, and compare as text", existing),
+            "let TargetTablePrepMode be DROP_AND_CREATE if that is not meant");
+    }
+    gw_buf_fini(&wanted);
+}
+
+// INTEGER PRIMARY KEY makes a number of its own where NULL comes.
+static int
+numbers_itself(struct lite_report *r, const Gw__Table *t, const Gw__Column *c, bool *ret, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    int rc =
+        gw_lite_query(r->t->db, &q, err,
+                      "SELECT max(name = ?2 COLLATE NOCASE AND type = 'INTEGER' COLLATE NOCASE) = 1 AND count(*) = 1"
+                      " FROM pragma_table_xinfo(?1) WHERE pk > 0",
+                      "tt", t->name, c->name);
+    rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
+    *ret = rc == GW_OK && sqlite3_column_int(q, 0) != 0;
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
+// Expressions of generated columns stand only in the CREATE text.
+static int
+existing_text(struct lite_report *r, const Gw__Table *t, struct gw_lite_ddl *ret, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    int rc =
+        gw_lite_query(r->t->db, &q, err,
+                      "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE", "t", t->name);
+    rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
+    if (rc == GW_OK && !gw_lite_ddl_table(r->a, gw_lite_text(r->a, q, 0), ret)) {
+        *ret = (struct gw_lite_ddl){0};
+    }
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
+static void
+check_expression(struct lite_report *r, const Gw__Table *t, const Gw__Column *c, const struct gw_lite_ddl *ddl)
+{
+    const char *here = NULL;
+    for (size_t i = 0; i < ddl->n_generated; i++) {
+        here = strcasecmp(ddl->generated[i].name, c->name) == 0 ? ddl->generated[i].expr : here;
+    }
+    if (!here || !gw_expr_same(here, c->generated)) {
+        lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, c->name,
+                  SAY("column \"%s\" is generated by (%s) on the target and by (%s) on the source", c->name,
+                      here ? here : "?", c->generated),
+                  "the target computes its values: let TargetTablePrepMode be DROP_AND_CREATE if the two differ");
+    }
+}
+
+// One column of the source; `declared` is NULL where the existing table has none of that name.
+static void
+check_existing_column(struct lite_report *r, const Gw__Table *t, const Gw__Column *c, const char *declared,
+                      bool generated, const struct gw_lite_ddl *ddl)
+{
+    if (!declared) {
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name, SAY("the existing table has no such column"),
+                  "add it, or let TargetTablePrepMode be DROP_AND_CREATE");
+    } else if (c->left_out && !generated) {
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name,
+                  SAY("the source computes this column, the existing table does not: its values would be missing"),
+                  "let TargetTablePrepMode be DROP_AND_CREATE");
+    } else if (c->left_out) {
+        check_expression(r, t, c, ddl);
+    } else if (generated) {
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name, SAY("the existing table computes this column"),
+                  "let TargetTablePrepMode be DROP_AND_CREATE");
+    } else {
+        check_affinity(r, t, c, declared);
+    }
+}
+
+static int
+existing_columns(struct lite_report *r, const Gw__Table *t, struct gw_err *err)
+{
+    struct gw_lite_ddl ddl = {0};
+    int rc = existing_text(r, t, &ddl, err);
+    for (size_t i = 0; i < t->n_columns && rc == GW_OK; i++) {
+        const Gw__Column *c = t->columns[i];
+        sqlite3_stmt *q = NULL;
+        rc = gw_lite_query(r->t->db, &q, err,
+                           "SELECT hidden, type FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE", "tt",
+                           t->name, c->name);
+        rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
+        if (rc == GW_OK || rc == GW_END) {
+            check_existing_column(r, t, c, rc == GW_OK ? gw_lite_text(r->a, q, 1) : NULL,
+                                  rc == GW_OK && sqlite3_column_int(q, 0) != 0, &ddl);
+            rc = GW_OK;
+        }
+        sqlite3_finalize(q);
+        bool numbers = false;
+        if (rc == GW_OK && !c->not_null && !c->left_out && !lite_is_rowid(t, c)) {
+            rc = numbers_itself(r, t, c, &numbers, err);
+        }
+        if (numbers) {
+            lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, c->name,
+                      SAY("the existing table would number rows itself where the source has NULL"),
+                      "let TargetTablePrepMode be DROP_AND_CREATE");
+        }
+    }
+    return rc;
+}
+
+int
+lite_preflight_existing(struct lite_report *r, const Gw__Table *t, bool resuming, struct gw_err *err)
+{
+    const Gw__Task *task = r->t->task;
+    Gw__PrepMode mode = task->load ? task->load->prep_mode : GW__PREP_MODE__DO_NOTHING;
+    bool view = false, table = false;
+    int rc = r->t->db ? lite_exists(r->t, "view", t->name, &view, err) : GW_OK;
+    rc = rc == GW_OK && r->t->db ? lite_exists(r->t, "table", t->name, &table, err) : rc;
+    if (rc == GW_OK && view) {
+        lite_find(r, GW__SEVERITY__SEVERITY_ERROR, t, "", SAY("the target has a view named \"%s\"", t->name),
+                  "drop it or rename the table");
+    }
+    if (rc != GW_OK || !table || mode == GW__PREP_MODE__DROP_AND_CREATE) {
+        return rc;
+    }
+    rc = existing_columns(r, t, err);
+    if (rc == GW_OK && mode == GW__PREP_MODE__DO_NOTHING && !resuming) {
+        struct gw_buf sql;
+        gw_buf_init(&sql, 64 * 1024);
+        gw_buf_puts(&sql, "SELECT EXISTS (SELECT 1 FROM ");
+        gw_lite_ident(&sql, t->name);
+        gw_buf_putc(&sql, ')');
+        int64_t rows = 0;
+        rc = gw_lite_int(r->t->db, &rows, 0, err, sql.data);
+        gw_buf_fini(&sql);
+        if (rc == GW_OK && rows) {
+            lite_find(r, GW__SEVERITY__SEVERITY_WARNING, t, "", SAY("the existing table has rows"),
+                      t->n_primary_key ? "they are kept; should the table have to start over, it stops"
+                                       : "it has no primary key: they are kept, and all rows come beside them; set"
+                                         " TargetTablePrepMode to TRUNCATE_BEFORE_LOAD or DROP_AND_CREATE if that is"
+                                         " not meant");
+        }
+    }
+    return rc;
+}
