@@ -109,6 +109,7 @@ places_are_used_again(void **state)
     assert_string_equal(stays->name, "stays");
     assert_true(co.workers_n <= WORKERS_MAX);
     // Not as long as the status still shows them, while there is room.
+    tear_down(NULL);
     set_up(NULL);
     assert_true(hello(GW__STAGE__STAGE_CAPTURE, "one", "", "", GW_BUS_VERSION));
     co_worker_lost(&co, &co.workers[0], "a test");
