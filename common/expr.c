@@ -19,49 +19,61 @@ of_name(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '$' || c == '.' || (unsigned char)c >= 0x80;
 }
 
-// p stands on the opening quote. A closing quote that is doubled is part of the text. MySQL's information_schema writes
-// \' for both quotes of a literal.
+struct reader {
+    const char *p;
+    bool backslash;
+};
+
+// On the opening quote. A closing quote that is doubled is part of the text.
 static struct word
-quoted(const char **p, bool escaped)
+quoted(struct reader *r)
 {
-    char close = **p == '[' ? ']' : **p;
-    struct word w = {close == '\'' ? W_LITERAL : W_NAME, *p + 1, 0};
+    char close = *r->p == '[' ? ']' : *r->p;
+    struct word w = {close == '\'' ? W_LITERAL : W_NAME, r->p + 1, 0};
     const char *q = w.at;
     while (*q && (*q != close || q[1] == close)) {
-        q += *q == close ? 2 : 1;
+        bool escape = r->backslash && close == '\'' && *q == '\\' && q[1];
+        q += *q == close || escape ? 2 : 1;
     }
     w.len = (size_t)(q - w.at);
-    w.len -= escaped && w.len && q[-1] == '\\';
-    *p = q + (*q != 0);
+    r->p = q + (*q != 0);
     return w;
 }
 
 static struct word
-next(const char **p)
+synonym(struct word w)
+{
+    static const char *const same[][2] = {{"lcase", "lower"}, {"ucase", "upper"}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        if (w.len == strlen(same[i][0]) && strncasecmp(w.at, same[i][0], w.len) == 0) {
+            return (struct word){w.kind, same[i][1], strlen(same[i][1])};
+        }
+    }
+    return w;
+}
+
+static struct word
+next(struct reader *r)
 {
     for (;;) {
-        const char *s = *p;
-        while (isspace((unsigned char)*s)) {
-            s++;
+        while (isspace((unsigned char)*r->p)) {
+            r->p++;
         }
-        bool escaped = s[0] == '\\' && s[1] == '\'';
-        s += escaped;
-        *p = s;
+        const char *s = r->p;
         if (!*s) {
             return (struct word){W_END, s, 0};
         }
         if (strchr("'\"`[", *s)) {
-            return quoted(p, escaped);
+            return quoted(r);
         }
         struct word w = {of_name(*s) ? W_NAME : W_SIGN, s, 1};
         while (w.kind == W_NAME && of_name(s[w.len])) {
             w.len++;
         }
-        *p = s + w.len;
+        r->p = s + w.len;
         // _utf8mb4'x' is 'x': the introducer depends on the session that made the column.
-        bool introducer = w.kind == W_NAME && *s == '_' && (**p == '\'' || strncmp(*p, "\\'", 2) == 0);
-        if (!introducer) {
-            return w;
+        if (!(w.kind == W_NAME && *s == '_' && *r->p == '\'')) {
+            return w.kind == W_NAME ? synonym(w) : w;
         }
     }
 }
@@ -72,14 +84,14 @@ is_sign(const struct word *w, char c)
     return w->kind == W_SIGN && *w->at == c;
 }
 
-// The words of a text, and how many pairs of parentheses stand around all the others: *p is moved behind those.
+// How many words there are but for the pairs of parentheses around all of them; the reader is moved behind those.
 static size_t
-words_inside(const char **text)
+words_inside(struct reader *r)
 {
-    const char *p = *text;
+    struct reader ahead = *r;
     size_t n = 0, around = 0, depth = 0;
     bool begun = false; // a word that is no opening parenthesis was seen
-    for (struct word w = next(&p); w.kind != W_END; w = next(&p), n++) {
+    for (struct word w = next(&ahead); w.kind != W_END; w = next(&ahead), n++) {
         bool open = is_sign(&w, '('), close = is_sign(&w, ')');
         if (!open && !begun) {
             begun = true;
@@ -92,20 +104,21 @@ words_inside(const char **text)
         depth -= close && depth > 0;
     }
     for (size_t i = 0; i < around; i++) {
-        next(text);
+        next(r);
     }
-    return n - 2 * around;
+    return n - (2 * around < n ? 2 * around : n);
 }
 
 bool
-gw_expr_same(const char *a, const char *b)
+gw_expr_same(const char *a, const char *b, bool backslash)
 {
-    size_t n = words_inside(&a);
-    if (n != words_inside(&b)) {
+    struct reader ra = {a, backslash}, rb = {b, backslash};
+    size_t n = words_inside(&ra);
+    if (n != words_inside(&rb)) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        struct word x = next(&a), y = next(&b);
+        struct word x = next(&ra), y = next(&rb);
         if (x.kind != y.kind || x.len != y.len) {
             return false;
         }

@@ -268,6 +268,12 @@ class MariaDB(Server):
             "max-allowed-packet": "64M",
             "character-set-server": "utf8mb4",
             "max-connections": 200,
+            # What a stream of changes needs.
+            "server-id": 1,
+            "log-bin": "mysql-bin",
+            "binlog-format": "ROW",
+            "binlog-row-image": "FULL",
+            "binlog-row-metadata": "FULL",
             # The product's sessions must not depend on the server's defaults.
             "default-time-zone": "+05:30",
             "sql-mode": "",

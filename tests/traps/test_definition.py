@@ -117,9 +117,10 @@ MY_REWRITES = {
 
 
 @pytest.mark.parametrize("how", MY_REWRITES)
-def test_a_table_that_is_newer_than_the_read_view(world, how):
+@pytest.mark.parametrize("engine", ["mysql", "mysqld"])
+def test_a_table_that_is_newer_than_the_read_view(world, engine, how):
     """InnoDB refuses some such reads and answers others from the new table: never rows of neither time, never none."""
-    source, target = by_letters(world, "mysql")
+    source, target = by_letters(world, engine)
     before = source.execute("SELECT id, a, b, x FROM t ORDER BY id")
     task = world.task(source, target, tables="t").prep("DROP_AND_CREATE")
     r = meanwhile(world, task, source, *MY_REWRITES[how])

@@ -75,6 +75,22 @@ def test_generated_on_both_sides_by_the_same_expression(world, engine):
     assert not [f for f in hold.findings(r, "t") if "generated" in f["message"]], r.describe("a finding about nothing")
 
 
+@pytest.mark.parametrize("pair", [("mysql", "mysql"), ("mysqld", "mysqld"), ("mysql", "mysqld"), ("mysqld", "mysql")], ids="-".join)
+def test_generated_on_two_servers_by_the_same_expression(world, pair):
+    """The servers write quotes, parentheses and character sets in ways of their own."""
+    source, target = world.pair(*pair)
+    ddl = ("CREATE TABLE t (id int PRIMARY KEY, a varchar(20), g varchar(60) GENERATED ALWAYS AS"
+           " (concat(a, 'it''s', {}(a), 'x')) STORED)")
+    source.execute(ddl.format("lower"))
+    source.insert("t", ["id", "a"], [[i, f"A{i}"] for i in range(1, 11)])
+    target.execute(ddl.format("lower"))
+    r = world.run(world.task(source, target).prep("TRUNCATE_BEFORE_LOAD")).expect(DONE)
+    assert_equal(source, target, tables=["t"])
+    assert not [f for f in hold.findings(r, "t") if "generated" in f["message"]], r.describe("a finding about nothing")
+    target.script(["DROP TABLE t", ddl.format("upper")])
+    hold.finding(world.run(world.task(source, target).prep("TRUNCATE_BEFORE_LOAD")), "generated", table="t")
+
+
 # ---- types
 
 

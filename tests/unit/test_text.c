@@ -205,31 +205,34 @@ expressions(void **state)
     (void)state;
     static const struct {
         const char *a, *b;
-        bool same;
+        bool same, backslash;
     } cases[] = {
-        {"a * 2", "a*2", true},
-        {"(a * 2)", "`a` * 2", true},
-        {"((A * 2))", "\"a\"*2", true},
-        {"a * 2", "a * 3", false},
-        {"(a + b) * c", "a + b * c", false},
-        {"(a) * (c)", "a) * (c", false},
-        {"((a) * (c))", "(a) * (c)", true},
-        {"lower('A')", "LOWER('A')", true},
-        {"lower('A')", "lower('a')", false},
-        {"concat(`a`,_utf8mb4\\'x\\')", "concat(a, 'x')", true},
-        {"concat(`a`,_latin1'x')", "concat(a, 'x')", true},
-        {"concat(a, 'it''s')", "concat(a, 'it')", false},
-        {"'a\\'", "'a'", false},
-        {"'a'", "a", false},
-        {"'(' || a", "('(' || a)", true},
-        {"ab", "a b", false},
-        {"", "()", true},
-        {"a", "", false},
-        {"((", "(", false},
+        {"a * 2", "a*2", true, false},
+        {"(a * 2)", "`a` * 2", true, false},
+        {"((A * 2))", "\"a\"*2", true, false},
+        {"a * 2", "a * 3", false, false},
+        {"(a + b) * c", "a + b * c", false, false},
+        {"(a) * (c)", "a) * (c", false, false},
+        {"((a) * (c))", "(a) * (c)", true, false},
+        {"lower('A')", "LOWER('A')", true, false},
+        {"lower('A')", "lower('a')", false, false},
+        {"lcase(`a`)", "LOWER(a)", true, false},
+        {"'lcase'", "'lower'", false, false},
+        {"concat(a,_utf8mb4'it\\'s')", "concat(a, 'it\\'s')", true, true},
+        {"concat(a, 'it\\'S')", "concat(a, 'it\\'s')", false, true},
+        {"concat(`a`,_latin1'x')", "concat(a, 'x')", true, false},
+        {"concat(a, 'it''s')", "concat(a, 'it')", false, false},
+        {"'a\\'", "'a'", false, false},
+        {"'a'", "a", false, false},
+        {"'(' || a", "('(' || a)", true, false},
+        {"ab", "a b", false, false},
+        {"", "()", true, false},
+        {"a", "", false, false},
+        {"((", "(", false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        bool same = gw_expr_same(cases[i].a, cases[i].b);
-        assert_int_equal(same, gw_expr_same(cases[i].b, cases[i].a));
+        bool same = gw_expr_same(cases[i].a, cases[i].b, cases[i].backslash);
+        assert_int_equal(same, gw_expr_same(cases[i].b, cases[i].a, cases[i].backslash));
         if (same != cases[i].same) {
             fail_msg("%s and %s", cases[i].a, cases[i].b);
         }

@@ -413,10 +413,36 @@ warn_of_locks(struct gw_arena *a, Gw__Catalog *cat)
     gw_pb_add(a, cat, findings, f);
 }
 
+// What an old image holds: everything, or the primary key. A session may have other settings; the stream says so then.
+static int
+row_image(struct my_source *s, bool *ret_log, bool *ret_full, struct gw_err *err)
+{
+    MY_RES res = NULL;
+    int r = gw_my_query(s->db, &res, "SELECT @@log_bin, @@GLOBAL.binlog_row_image", err);
+    MYSQL_ROW row = r == GW_OK ? mysql_fetch_row(res) : NULL;
+    *ret_log = row && strcmp(text(row, 0), "1") == 0;
+    *ret_full = row && strncasecmp(text(row, 1), "FULL", 4) == 0; // MariaDB: FULL_NODUP too
+    return r;
+}
+
+static void
+set_identity(struct gw_arena *a, Gw__Table *t, bool full)
+{
+    size_t n = full ? t->n_columns : t->n_primary_key;
+    for (size_t i = 0; i < n; i++) {
+        gw_pb_add(a, t, identity, full ? t->columns[i]->name : t->primary_key[i]);
+    }
+}
+
 int
 my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err)
 {
     struct my_source *s = self;
+    bool log = false, full = false;
+    int logged = row_image(s, &log, &full, err);
+    if (logged != GW_OK) {
+        return gw_err_wrap(err, "describe");
+    }
     if (s->keeps_locks) {
         warn_of_locks(a, cat);
     }
@@ -431,6 +457,9 @@ my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err
                 *err = cause;
             }
             return gw_err_wrap(err, "describe table \"%s.%s\"", cat->tables[i]->schema, cat->tables[i]->name);
+        }
+        if (r == GW_OK && log && cat->tables[i]->kind != GW__TABLE_KIND__TABLE_VIEW) {
+            set_identity(a, cat->tables[i], full);
         }
     }
     return GW_OK;

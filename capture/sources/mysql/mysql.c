@@ -11,6 +11,7 @@ static void
 source_close(void *self)
 {
     struct my_source *s = self;
+    my_stream_end(s);
     if (s->rows) {
         // Freeing would read the rest of the chunk from the server: the connection is cut instead.
         mariadb_cancel(s->db);
@@ -180,7 +181,7 @@ source_sequences(void *self, Gw__Table *t, struct gw_err *err)
 const struct gw_source_ops gw_source_mysql = {
     .version = GW_SOURCE_VERSION,
     .name = "mysql",
-    .caps = GW_SOURCE_SPLITS,
+    .caps = GW_SOURCE_SPLITS | GW_SOURCE_STREAM,
     .state_size = sizeof(struct my_source),
     .open = source_open,
     .close = source_close,
@@ -193,4 +194,17 @@ const struct gw_source_ops gw_source_mysql = {
     .chunk_next = my_chunk_next,
     .chunk_cancel = my_chunk_cancel,
     .sequences = source_sequences,
+    .stream_preflight = my_stream_preflight,
+    .stream_open = my_stream_open,
+    .stream_check = my_stream_check,
+    .stream_close = my_stream_close,
+    .stream_now = my_stream_now,
+    .stream_begin = my_stream_begin,
+    .stream_next = my_stream_next,
+    .stream_fd = my_stream_fd,
+    .stream_confirm = my_stream_confirm,
+    .stream_kept = my_stream_kept,
+    .position_cmp = my_position_cmp,
+    .tx_visible = my_tx_visible,
+    .snapshot_covers = my_snapshot_covers,
 };

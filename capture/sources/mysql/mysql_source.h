@@ -6,6 +6,7 @@
 //   snapshot.c  the read view and the name of its point in time
 //   plan.c      chunks; keys.c their keys, bounds and conditions; split.c key ranges of about equal bytes
 //   read.c      a chunk's rows;  values.c  one row as COPY text
+//   stream.h    the stream of changes, and its files
 //
 // A schema is a MySQL database. The text protocol is read row by row as the server sends it.
 #ifndef GW_MYSQL_SOURCE_H
@@ -57,6 +58,8 @@ struct my_source {
     bool proves_text;          // one more field: 1 = every text of the row has a Unicode form
     struct my_column *columns; // grows to the widest table
     size_t columns_n, columns_cap;
+
+    struct my_stream *stream; // NULL: none was begun
 };
 
 // ---- SHOW CREATE TABLE -------------------------------------------------------------------------
@@ -160,5 +163,23 @@ bool
 my_row_put(struct gw_buf *out, const struct my_column *columns, size_t n, MYSQL_ROW row, const unsigned long *lengths);
 // One value as canonical text, not escaped, for a bound; NULL if it holds a NUL byte.
 char *my_value_text(struct gw_arena *a, const Gw__Column *c, const char *value, size_t len);
+
+// ---- stream ------------------------------------------------------------------------------------
+
+int my_stream_preflight(void *self, struct gw_arena *a, const Gw__Task *task, Gw__Catalog *cat, struct gw_err *err);
+int my_stream_open(void *self, struct gw_arena *a, const struct gw_stream_start *start, char **ret_position,
+                   char **ret_handle, struct gw_err *err);
+int my_stream_check(void *self, const struct gw_stream_start *start, struct gw_err *err);
+int my_stream_close(void *self, const struct gw_stream_start *start, struct gw_err *err);
+int my_stream_now(void *self, struct gw_arena *a, char **ret_position, struct gw_err *err);
+int my_stream_begin(void *self, const struct gw_stream_start *start, struct gw_err *err);
+int my_stream_next(void *self, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
+int my_stream_fd(void *self);
+int my_stream_confirm(void *self, const char *position, struct gw_err *err);
+int my_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err);
+void my_stream_end(struct my_source *s); // legal with none
+int my_position_cmp(const char *a, const char *b, int *ret, struct gw_err *err);
+int my_tx_visible(const char *token, const char *transaction, enum gw_visible *ret, struct gw_err *err);
+int my_snapshot_covers(const char *first, const char *later, bool *ret, struct gw_err *err);
 
 #endif

@@ -1,0 +1,484 @@
+#include "capture/sources/mysql/statement.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_MAX_BYTES = 64 * 4 };
+
+// ---- words -------------------------------------------------------------------------------------
+
+enum what { END, WORD, QUOTED, TEXT, MARK };
+struct token {
+    enum what what; // WORD: a keyword, name or number; QUOTED: a name; TEXT: a literal; MARK: one character
+    const char *at;
+    size_t len;
+    char quote;
+};
+
+static bool
+is_word(unsigned char c)
+{
+    return isalnum(c) || c == '_' || c == '$' || c >= 0x80 || c == '@';
+}
+
+static const char *
+find(const char *p, const char *end, const char *what)
+{
+    const char *q = memmem(p, (size_t)(end - p), what, strlen(what));
+    return q ? q + strlen(what) : end;
+}
+
+// Blanks and comments. What stands in /*! … */ and /*M! … */ is code: only its frame is skipped.
+static const char *
+skip(const char *p, const char *end)
+{
+    while (p < end) {
+        size_t left = (size_t)(end - p);
+        if (isspace((unsigned char)*p)) {
+            p++;
+        } else if (left >= 3 && (memcmp(p, "/*!", 3) == 0 || (left >= 4 && memcmp(p, "/*M!", 4) == 0))) {
+            p += p[2] == '!' ? 3 : 4;
+            while (p < end && isdigit((unsigned char)*p)) {
+                p++;
+            }
+        } else if (left >= 2 && memcmp(p, "*/", 2) == 0) {
+            p += 2;
+        } else if (left >= 2 && memcmp(p, "/*", 2) == 0) {
+            p = find(p + 2, end, "*/");
+        } else if (*p == '#' || (left >= 2 && memcmp(p, "--", 2) == 0 && (left == 2 || isspace((unsigned char)p[2])))) {
+            p = find(p, end, "\n");
+        } else {
+            break;
+        }
+    }
+    return p;
+}
+
+static struct token
+next(struct st_text *t)
+{
+    const char *p = t->at = skip(t->at, t->end);
+    if (p >= t->end) {
+        return (struct token){.what = END, .at = p};
+    }
+    if (*p == '`' || *p == '"' || *p == '\'') {
+        char quote = *p;
+        const char *from = ++p;
+        for (; p < t->end; p++) {
+            if (*p == '\\' && quote != '`' && p + 1 < t->end) {
+                p++;
+            } else if (*p == quote) {
+                if (p + 1 >= t->end || p[1] != quote) {
+                    break;
+                }
+                p++;
+            }
+        }
+        t->at = p < t->end ? p + 1 : p;
+        // "a" is a name under ANSI_QUOTES: taken for one where a name is looked for.
+        return (struct token){quote == '\'' ? TEXT : QUOTED, from, (size_t)(p - from), quote};
+    }
+    const char *from = p;
+    while (p < t->end && is_word((unsigned char)*p)) {
+        p++;
+    }
+    t->at = p > from ? p : p + 1;
+    return (struct token){p > from ? WORD : MARK, from, (size_t)(t->at - from), 0};
+}
+
+static bool
+is(const struct token *k, const char *word)
+{
+    return k->what == WORD && strlen(word) == k->len && strncasecmp(k->at, word, k->len) == 0;
+}
+
+static bool
+is_mark(const struct token *k, char c)
+{
+    return k->what == MARK && *k->at == c;
+}
+
+static bool
+is_one_of(const struct token *k, const char *const *words)
+{
+    for (; *words; words++) {
+        if (is(k, *words)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct token
+peek(const struct st_text *t)
+{
+    struct st_text copy = *t;
+    return next(&copy);
+}
+
+static bool
+accept(struct st_text *t, const char *word)
+{
+    struct st_text copy = *t;
+    struct token k = next(&copy);
+    if (is(&k, word)) {
+        *t = copy;
+        return true;
+    }
+    return false;
+}
+
+// ---- kinds -------------------------------------------------------------------------------------
+
+static enum st_kind
+xa_kind(struct st_text t)
+{
+    struct token k = next(&t);
+    return is(&k, "START") || is(&k, "BEGIN") ? ST_XA_START
+           : is(&k, "COMMIT")                 ? ST_XA_COMMIT
+           : is(&k, "ROLLBACK")               ? ST_XA_ROLLBACK
+                                              : ST_XA_END;
+}
+
+static bool
+ends_with_start(struct st_text t)
+{
+    struct token a = {0}, b = {0};
+    for (struct token k = next(&t); k.what != END; k = next(&t)) {
+        a = b;
+        b = k;
+    }
+    return is(&a, "START") && is(&b, "TRANSACTION");
+}
+
+struct st_statement
+st_read(const char *sql, size_t len)
+{
+    static const char *const changes[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD",    "CALL", "WITH",
+                                          "SELECT", "DO",     "VALUES", "HANDLER", "EXECUTE", NULL};
+    struct st_statement s = {.kind = ST_DDL, .text = {skip(sql, sql + len), sql + len}};
+    struct st_text t = s.text;
+    struct token k = next(&t);
+    struct token second = peek(&t);
+    if (is(&k, "BEGIN") || (is(&k, "START") && is(&second, "TRANSACTION"))) {
+        s.kind = ST_BEGIN;
+    } else if (is(&k, "COMMIT")) {
+        s.kind = ST_COMMIT;
+    } else if (is(&k, "ROLLBACK")) {
+        s.kind = is(&second, "TO") || (accept(&t, "WORK") && accept(&t, "TO")) ? ST_ROLLBACK_TO : ST_ROLLBACK;
+    } else if (is(&k, "SAVEPOINT") || is(&k, "RELEASE")) {
+        s.kind = ST_SAVEPOINT;
+    } else if (is(&k, "XA")) {
+        s.kind = xa_kind(t);
+    } else if (is_one_of(&k, changes) || is_mark(&k, '(')) {
+        s.kind = ST_CHANGE;
+    } else if (is(&k, "CREATE")) {
+        s.starts_transaction = ends_with_start(t);
+    }
+    return s;
+}
+
+// ---- names -------------------------------------------------------------------------------------
+
+// Whether the token is that name; quotes inside it are doubled.
+static bool
+is_name(const struct token *k, const char *name, bool fold)
+{
+    char plain[NAME_MAX_BYTES + 1];
+    size_t n = 0;
+    if (k->what != WORD && k->what != QUOTED) {
+        return false;
+    }
+    for (size_t i = 0; i < k->len; i++) {
+        if (n >= sizeof plain - 1) {
+            return false;
+        }
+        plain[n++] = k->at[i];
+        if (k->quote && k->at[i] == k->quote) {
+            i++;
+        }
+    }
+    plain[n] = 0;
+    return fold ? strcasecmp(plain, name) == 0 : strcmp(plain, name) == 0;
+}
+
+struct target {
+    const char *default_schema;
+    size_t default_len;
+    const char *schema, *table;
+    bool fold;
+};
+
+static bool
+is_default(const struct target *w)
+{
+    return strlen(w->schema) == w->default_len &&
+           (w->fold ? strncasecmp(w->schema, w->default_schema, w->default_len)
+                    : strncmp(w->schema, w->default_schema, w->default_len)) == 0;
+}
+
+// Reads [schema.]table; whether it is the one. False where there is no name.
+static bool
+take_name(struct st_text *t, const struct target *w)
+{
+    struct token first = next(t);
+    struct token dot = peek(t);
+    if (is_mark(&dot, '.')) {
+        next(t);
+        struct token second = next(t);
+        return is_name(&first, w->schema, w->fold) && is_name(&second, w->table, w->fold);
+    }
+    return is_default(w) && is_name(&first, w->table, w->fold);
+}
+
+static void
+accept_if_exists(struct st_text *t)
+{
+    if (accept(t, "IF")) {
+        accept(t, "NOT");
+        accept(t, "EXISTS");
+    }
+}
+
+// Whether one of the names of a list is the table.
+static bool
+in_list(struct st_text t, const struct target *w)
+{
+    for (;;) {
+        if (take_name(&t, w)) {
+            return true;
+        }
+        struct token k = next(&t);
+        if (!is_mark(&k, ',')) {
+            return false;
+        }
+    }
+}
+
+// ---- effects -----------------------------------------------------------------------------------
+
+// The end of a clause of ALTER TABLE: the next comma outside of parentheses.
+static bool
+next_clause(struct st_text *t)
+{
+    unsigned depth = 0;
+    for (struct token k = next(t); k.what != END; k = next(t)) {
+        if (is_mark(&k, '(')) {
+            depth++;
+        } else if (is_mark(&k, ')') && depth) {
+            depth--;
+        } else if (is_mark(&k, ',') && depth == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether a clause of ALTER TABLE leaves every row and every column as it is. What is not known here, does not.
+static bool
+is_harmless(struct st_text t)
+{
+    static const char *const keys[] = {"INDEX",      "KEY",     "UNIQUE", "FULLTEXT", "SPATIAL",
+                                       "CONSTRAINT", "FOREIGN", "CHECK",  NULL};
+    static const char *const options[] = {"AUTO_INCREMENT",
+                                          "COMMENT",
+                                          "FORCE",
+                                          "ROW_FORMAT",
+                                          "ALGORITHM",
+                                          "LOCK",
+                                          "DISABLE",
+                                          "ENABLE",
+                                          "ORDER",
+                                          "STATS_PERSISTENT",
+                                          "STATS_AUTO_RECALC",
+                                          "STATS_SAMPLE_PAGES",
+                                          "AVG_ROW_LENGTH",
+                                          "CHECKSUM",
+                                          "KEY_BLOCK_SIZE",
+                                          "MAX_ROWS",
+                                          "MIN_ROWS",
+                                          "PACK_KEYS",
+                                          "COMPRESSION",
+                                          "PAGE_COMPRESSED",
+                                          "PAGE_COMPRESSION_LEVEL",
+                                          "ENCRYPTED",
+                                          "ENCRYPTION",
+                                          "ENCRYPTION_KEY_ID",
+                                          "NOWAIT",
+                                          "WAIT",
+                                          NULL};
+    static const char *const partitions[] = {"ANALYZE", "CHECK",      "OPTIMIZE", "REBUILD",
+                                             "REPAIR",  "REORGANIZE", "COALESCE", NULL};
+    struct token k = next(&t);
+    struct token second = peek(&t);
+    if (k.what == END || is_one_of(&k, options)) {
+        return true;
+    }
+    if (is(&k, "ADD")) {
+        // ADD CONSTRAINT … PRIMARY KEY: then the key of its rows is another.
+        for (struct st_text u = t; is_one_of(&second, keys);) {
+            struct token any = next(&u);
+            if (is(&any, "PRIMARY")) {
+                return false;
+            }
+            if (any.what == END || is_mark(&any, '(') || is_mark(&any, ',')) {
+                return true;
+            }
+        }
+        return is(&second, "PARTITION");
+    }
+    if (is(&k, "DROP")) {
+        return is_one_of(&second, keys);
+    }
+    if (is(&k, "RENAME")) {
+        return is(&second, "INDEX") || is(&second, "KEY");
+    }
+    if (is(&k, "ALTER")) { // a default, or whether an index is used
+        return true;
+    }
+    if (is(&k, "ENGINE")) {
+        struct token value = next(&t);
+        value = is_mark(&value, '=') ? next(&t) : value;
+        return is(&value, "InnoDB");
+    }
+    return is_one_of(&k, partitions) && is(&second, "PARTITION");
+}
+
+// A table may also be met as what a clause names: RENAME TO t, EXCHANGE PARTITION p WITH TABLE t.
+static bool
+clause_takes(struct st_text t, const struct target *w)
+{
+    struct token k = next(&t);
+    if (is(&k, "RENAME")) {
+        if (!accept(&t, "TO")) {
+            accept(&t, "AS");
+        }
+        return take_name(&t, w);
+    }
+    if (is(&k, "EXCHANGE")) {
+        for (k = next(&t); k.what != END; k = next(&t)) {
+            if (is(&k, "WITH") && accept(&t, "TABLE")) {
+                return take_name(&t, w);
+            }
+        }
+    }
+    return false;
+}
+
+static enum st_effect
+alter_effect(struct st_text t, const struct target *w)
+{
+    accept(&t, "ONLINE");
+    accept(&t, "IGNORE");
+    if (!accept(&t, "TABLE")) {
+        return ST_NONE;
+    }
+    accept_if_exists(&t);
+    bool ours = take_name(&t, w);
+    do {
+        if (ours && !is_harmless(t)) {
+            return ST_ALTERED;
+        }
+        if (clause_takes(t, w)) {
+            return ST_GONE;
+        }
+    } while (next_clause(&t));
+    return ST_NONE;
+}
+
+static enum st_effect
+drop_effect(struct st_text t, const struct target *w)
+{
+    if (accept(&t, "TEMPORARY")) {
+        return ST_NONE;
+    }
+    if (accept(&t, "DATABASE") || accept(&t, "SCHEMA")) {
+        accept_if_exists(&t);
+        struct token k = next(&t);
+        return is_name(&k, w->schema, w->fold) ? ST_GONE : ST_NONE;
+    }
+    if (accept(&t, "TABLE") || accept(&t, "TABLES")) {
+        accept_if_exists(&t);
+        return in_list(t, w) ? ST_GONE : ST_NONE;
+    }
+    if (accept(&t, "INDEX")) { // the primary key is an index of that name
+        accept_if_exists(&t);
+        struct token k = next(&t);
+        return is_name(&k, "PRIMARY", true) && accept(&t, "ON") && take_name(&t, w) ? ST_ALTERED : ST_NONE;
+    }
+    return ST_NONE;
+}
+
+static enum st_effect
+rename_effect(struct st_text t, const struct target *w)
+{
+    if (!accept(&t, "TABLE") && !accept(&t, "TABLES")) {
+        return ST_NONE;
+    }
+    accept_if_exists(&t);
+    for (;;) {
+        bool from = take_name(&t, w);
+        if (accept(&t, "WAIT")) {
+            next(&t);
+        } else {
+            accept(&t, "NOWAIT");
+        }
+        accept(&t, "TO");
+        if (take_name(&t, w) || from) {
+            return ST_GONE;
+        }
+        struct token k = next(&t);
+        if (!is_mark(&k, ',')) {
+            return ST_NONE;
+        }
+    }
+}
+
+static enum st_effect
+create_effect(struct st_text t, const struct target *w)
+{
+    if (!accept(&t, "OR") || !accept(&t, "REPLACE") || !accept(&t, "TABLE")) {
+        return ST_NONE;
+    }
+    accept_if_exists(&t);
+    return take_name(&t, w) ? ST_GONE : ST_NONE;
+}
+
+enum st_effect
+st_effect_on(const struct st_statement *s, const char *default_schema, size_t default_len, const char *schema,
+             const char *table, bool fold)
+{
+    struct target w = {default_schema, default_len, schema, table, fold};
+    struct st_text t = s->text;
+    struct token k = next(&t);
+    if (s->kind != ST_DDL) {
+        return ST_NONE;
+    }
+    if (is(&k, "TRUNCATE")) {
+        accept(&t, "TABLE");
+        return take_name(&t, &w) ? ST_TRUNCATED : ST_NONE;
+    }
+    return is(&k, "ALTER")    ? alter_effect(t, &w)
+           : is(&k, "DROP")   ? drop_effect(t, &w)
+           : is(&k, "RENAME") ? rename_effect(t, &w)
+           : is(&k, "CREATE") ? create_effect(t, &w)
+                              : ST_NONE;
+}
+
+bool
+st_concerns_schema(const struct st_statement *s, const char *default_schema, size_t default_len, const char *schema,
+                   bool fold)
+{
+    struct target w = {default_schema, default_len, schema, "", fold};
+    if (is_default(&w)) {
+        return true;
+    }
+    struct st_text t = s->text;
+    for (struct token k = next(&t); k.what != END; k = next(&t)) {
+        if (is_name(&k, schema, fold)) {
+            return true;
+        }
+    }
+    return false;
+}
