@@ -6,7 +6,6 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/secret.h"
 
 static void
 close_target(struct gw_apply *a)
@@ -31,7 +30,7 @@ open_target(struct gw_apply *a, struct gw_err *err)
         return gw_err_set(err, GW_CONFIG, NULL, "target engine \"%s\" is not part of this build", task->target->engine);
     }
     const char *password = NULL;
-    int r = gw_secret_resolve(task->target, &a->arena, &password, err);
+    int r = gw_worker_password(a->w, task->target, &a->arena, &password, err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "target password");
     }

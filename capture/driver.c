@@ -10,7 +10,6 @@
 #include "common/log.h"
 #include "common/mapping.h"
 #include "common/policy.h"
-#include "common/secret.h"
 
 void
 gw_capture_close_source(struct capture *c)
@@ -37,7 +36,7 @@ open_source(struct capture *c, struct gw_err *err)
         return gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" is not part of this build", ep->engine);
     }
     const char *password = NULL;
-    int r = gw_secret_resolve(ep, &c->arena, &password, err);
+    int r = gw_worker_password(c->w, ep, &c->arena, &password, err);
     if (r != GW_OK) {
         return gw_err_wrap(err, "source password");
     }
@@ -218,8 +217,9 @@ capture_run(struct gw_worker *w, struct gw_err *err)
     int r;
     for (;;) {
         const Gw__Command *cmd;
-        r = gw_worker_next(w, gw_now_us() + 3600 * GW_S, &cmd, err);
+        r = gw_worker_next(w, gw_now_us() + (c.links_n ? GW_S : 3600 * GW_S), &cmd, err);
         if (r == GW_AGAIN) {
+            gw_capture_tell_lost(&c);
             continue;
         }
         if (r != GW_OK) {

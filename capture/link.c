@@ -1,41 +1,97 @@
 // Sockets to transforms, and sending on them within the receiver's credit.
-#include <stdlib.h>
 #include <string.h>
 
 #include "capture/capture.h"
 #include "common/clock.h"
 
+static void
+drop_link(struct capture *c, size_t at)
+{
+    gw_link_close(&c->links[at]);
+    memmove(&c->links[at], &c->links[at + 1], (--c->links_n - at) * sizeof c->links[0]);
+}
+
+static struct gw_link *
+link_of(struct capture *c, const void *socket)
+{
+    for (size_t i = 0; i < c->links_n; i++) {
+        if (c->links[i].socket == socket) {
+            return &c->links[i];
+        }
+    }
+    gw_assert(!"a stream without its link");
+    return NULL;
+}
+
+void
+gw_capture_tell_lost(struct capture *c)
+{
+    for (size_t i = 0; i < c->links_n; i++) {
+        uint64_t stream, epoch;
+        struct gw_err err = {0};
+        gw_link_look(&c->links[i]);
+        while (gw_link_take_lost(&c->links[i], &stream, &epoch, &err)) {
+            c->links[i].suspect = true;
+            gw_worker_stream_failed(c->w, stream, epoch, &err);
+        }
+    }
+}
+
 void *
 gw_capture_link(struct capture *c, const char *endpoint, struct gw_err *err)
 {
-    for (size_t i = 0; i < c->links_n; i++) {
-        if (strcmp(c->links[i].endpoint, endpoint) == 0) {
-            return c->links[i].socket;
+    gw_capture_tell_lost(c);
+    for (size_t i = 0; i < c->links_n;) {
+        struct gw_link *l = &c->links[i];
+        bool wanted = strcmp(l->endpoint, endpoint) == 0;
+        if (wanted && !l->suspect && gw_link_check(l, l->breaks, NULL) == GW_OK) {
+            c->breaks = l->breaks;
+            return l->socket;
+        }
+        if (wanted) {
+            drop_link(c, i);
+        } else {
+            i++;
         }
     }
     if (c->links_n == LINKS_MAX) { // transforms that came and went: the oldest goes
-        zmq_close(c->links[0].socket);
-        free(c->links[0].endpoint);
-        memmove(&c->links[0], &c->links[1], --c->links_n * sizeof c->links[0]);
+        drop_link(c, 0);
     }
-    void *s = gw_dealer_connect(gw_worker_zctx(c->w), endpoint, err);
-    if (s) {
-        c->links[c->links_n].socket = s;
-        c->links[c->links_n].endpoint = strdup(endpoint);
-        gw_assert(c->links[c->links_n].endpoint);
-        c->links_n++;
+    struct gw_link *l = &c->links[c->links_n];
+    if (gw_link_open(l, gw_worker_zctx(c->w), endpoint, err) != GW_OK) {
+        return NULL;
     }
-    return s;
+    c->links_n++;
+    c->breaks = 0;
+    return l->socket;
 }
 
 void
 gw_capture_unlink_all(struct capture *c)
 {
-    for (size_t i = 0; i < c->links_n; i++) {
-        zmq_close(c->links[i].socket);
-        free(c->links[i].endpoint);
+    while (c->links_n) {
+        drop_link(c, c->links_n - 1);
     }
-    c->links_n = 0;
+}
+
+void *
+gw_capture_watch(struct capture *c, const struct gw_sender *s)
+{
+    return link_of(c, s->socket)->watch;
+}
+
+int
+gw_capture_check_link(struct capture *c, struct gw_sender *s, struct gw_err *err)
+{
+    struct gw_link *l = link_of(c, s->socket);
+    int r = gw_sender_drain(s, err);
+    if (r == GW_OK && s->reset) {
+        r = gw_err_set(err, GW_FENCED, NULL, "the receiver gave up the stream");
+    }
+    gw_link_look(l);
+    r = r == GW_OK ? gw_link_check(l, c->breaks, err) : r;
+    l->suspect = l->suspect || r != GW_OK;
+    return r;
 }
 
 int
@@ -44,21 +100,21 @@ gw_capture_send(struct capture *c, struct gw_sender *s, Gw__DataKind kind, uint3
 {
     int r = GW_OK;
     while (r == GW_OK) {
-        r = gw_sender_drain(s, err);
-        if (r == GW_OK && s->reset) {
-            r = gw_err_set(err, GW_FENCED, NULL, "the receiver gave up the stream");
-        }
+        r = gw_capture_check_link(c, s, err);
         if (r != GW_OK) {
             break;
         }
         if (gw_sender_may_send(s, zmq_msg_size(msg))) {
             return gw_sender_send(s, kind, rows, msg, err);
         }
-        zmq_pollitem_t item = {.socket = s->socket, .events = ZMQ_POLLIN};
-        r = gw_worker_poll(c->w, &item, 1, gw_now_us() + (idle ? 1 : 60) * GW_S, true, err);
+        zmq_pollitem_t items[] = {{.socket = s->socket, .events = ZMQ_POLLIN},
+                                  {.socket = gw_capture_watch(c, s), .events = ZMQ_POLLIN}};
+        r = gw_worker_poll(c->w, items, 2, gw_now_us() + GW_S, true, err);
         r = r == GW_AGAIN ? GW_OK : r;
         r = r == GW_OK && idle ? idle(ctx, err) : r;
+        gw_capture_tell_lost(c); // of streams before this one
     }
+    link_of(c, s->socket)->suspect = true;
     zmq_msg_close(msg);
     return r;
 }
@@ -81,5 +137,9 @@ gw_capture_send_end(struct capture *c, struct gw_sender *s, uint64_t rows, uint6
     zmq_msg_t msg;
     zmq_msg_init_size(&msg, gw__stream_end__get_packed_size(&end));
     gw__stream_end__pack(&end, zmq_msg_data(&msg));
-    return gw_capture_send(c, s, GW__DATA_KIND__DATA_END, 0, &msg, NULL, NULL, err);
+    int r = gw_capture_send(c, s, GW__DATA_KIND__DATA_END, 0, &msg, NULL, NULL, err);
+    if (r == GW_OK) {
+        gw_link_ended(link_of(c, s->socket), s->stream, s->epoch, c->breaks);
+    }
+    return r;
 }

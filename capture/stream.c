@@ -167,13 +167,14 @@ idle(struct stream *s, struct gw_err *err)
         tell_progress(s);
     }
     int fd = s->c->ops->stream_fd(s->c->self);
-    zmq_pollitem_t items[] = {{.socket = s->out.socket, .events = ZMQ_POLLIN}, {.fd = fd, .events = ZMQ_POLLIN}};
-    r = gw_worker_poll(s->c->w, items, fd >= 0 ? 2 : 1, gw_now_us() + (fd >= 0 ? 500 : 20) * GW_MS, false, err);
+    zmq_pollitem_t items[] = {{.socket = s->out.socket, .events = ZMQ_POLLIN},
+                              {.socket = gw_capture_watch(s->c, &s->out), .events = ZMQ_POLLIN},
+                              {.fd = fd, .events = ZMQ_POLLIN}};
+    r = gw_worker_poll(s->c->w, items, fd >= 0 ? 3 : 2, gw_now_us() + (fd >= 0 ? 500 : 20) * GW_MS, false, err);
     if (r != GW_OK && r != GW_AGAIN) {
         return r;
     }
-    r = gw_sender_drain(&s->out, err);
-    return r == GW_OK && s->out.reset ? gw_err_set(err, GW_FENCED, NULL, "the receiver gave up the stream") : r;
+    return gw_capture_check_link(s->c, &s->out, err);
 }
 
 static int

@@ -3,16 +3,22 @@
 #include <string.h>
 
 #include "cli/setup.h"
+#include "common/curve.h"
 #include "common/policy.h"
 
 static const char help[] =
     "usage: godwit run TASK.json [options]\n\n"
     "Moves what the task says: starts the coordinator and the workers as processes of this host, shows the\n"
     "progress, and ends with a summary. Run again, it goes on where it was; a finished load is left alone.\n"
-    "With ongoing replication (migration-type full-load-and-cdc, cdc) it carries changes until it is stopped.\n\n"
+    "With ongoing replication (migration-type full-load-and-cdc, cdc) it carries changes until it is stopped.\n"
+    "With --listen, workers on other hosts may join, and leave, at any time.\n\n"
     "  --state DIR     where the state and the logs live (default: ./godwit-state/<task>)\n"
     "  --workers N     processes per stage, 1 to 49 (default: one per core, 2 to 8); MaxFullLoadSubTasks\n"
-    "                  bounds it\n"
+    "                  bounds it; with --listen also 0: all workers are on other hosts\n"
+    "  --listen ENDPOINT  where workers on other hosts join: tcp://ADDRESS:PORT, an address of this host that\n"
+    "                  they reach\n"
+    "  --key FILE      the coordinator's keys, made by godwit keygen: needed with --listen off this host\n"
+    "  --insecure-plain-tcp  without --key: rows and passwords can be read on the network\n"
     "  --until load    stop after the full load; with ongoing replication the changes since its beginning are\n"
     "                  carried by the next run\n"
     "  --until caught-up\n"
@@ -28,7 +34,8 @@ static const char help[] =
     "  godwit run shop.json --workers 8 --state /var/lib/godwit/shop\n"
     "  godwit run shop.json --json > report.json\n"
     "  godwit run shop.json --fresh\n"
-    "  godwit run shop.json --until caught-up && echo \"the target has it all\"\n\n"
+    "  godwit run shop.json --until caught-up && echo \"the target has it all\"\n"
+    "  godwit run shop.json --listen tcp://10.0.0.5:7750 --key keys/coordinator.key\n\n"
     "Ctrl-C (or SIGTERM) finishes the chunks in flight, ends the stream of changes where a transaction ends,\n"
     "and stops; a second one stops at once. Nothing durable is lost either way. A source that keeps its log\n"
     "for the task goes on keeping it: run it again before its disk is full, or godwit drop it.\n\n"
@@ -59,6 +66,34 @@ report_end(const struct gw_setup *u, const struct gw_session_result *r)
         gw_report_failure(failure);
     }
     return code;
+}
+
+// What the processes would refuse, before they are started.
+static int
+check_listen(const struct gw_options *o, struct gw_err *err)
+{
+    static struct gw_keys keys;
+    struct gw_endpoint e;
+    if (!o->listen) {
+        return GW_OK;
+    }
+    int r = o->key ? gw_keys_load(o->key, &keys, err) : GW_OK;
+    if (r == GW_OK && o->key && !keys.is_coordinator) {
+        gw_err_set(err, GW_CONFIG, NULL, "key file \"%s\" is a worker's", o->key);
+        gw_err_hint(err, "the coordinator's is coordinator.key, beside it where godwit keygen made them");
+        return GW_CONFIG;
+    }
+    if (r == GW_OK) {
+        gw_identity_set(o->key ? &keys : NULL, o->plain);
+        r = gw_endpoint_parse(o->listen, &e, err);
+    }
+    r = r == GW_OK ? gw_identity_allows(&e, err) : r;
+    if (r == GW_OK && (!e.tcp || e.any)) {
+        gw_err_set(err, GW_CONFIG, NULL, "\"%s\" is not one address that other hosts reach", o->listen);
+        gw_err_hint(err, "the workers of this host are told to the others by it: name one of this host's addresses");
+        r = GW_CONFIG;
+    }
+    return r == GW_OK ? r : gw_err_wrap(err, "--listen");
 }
 
 // What the task cannot end at. A load alone does not wait for later changes, so "caught up" would promise too much.
@@ -92,12 +127,12 @@ command_run(const struct gw_options *o)
     struct gw_setup *u = &setup;
     struct gw_err err = {0};
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK || check_until(u, &err) != GW_OK ||
+    if (gw_setup_open(u, o, &err) != GW_OK || check_until(u, &err) != GW_OK || check_listen(o, &err) != GW_OK ||
         gw_statedir_acquire(&u->statedir, &err) != GW_OK ||
         gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);
     } else {
-        gw_setup_session(u, "run", gw_setup_workers(u), u->statedir.path, true, &result);
+        gw_setup_session(u, "run", o->no_workers ? 0 : gw_setup_workers(u), u->statedir.path, true, &result);
         code = report_end(u, &result);
         gw_session_result_fini(&result);
     }
@@ -109,6 +144,7 @@ const struct gw_command gw_command_run = {
     .name = "run",
     .summary = "move what the task says, with progress and a summary; run again, it resumes",
     .help = help,
-    .options = GW_OPT_STATE | GW_OPT_WORKERS | GW_OPT_UNTIL | GW_OPT_FRESH | GW_OPT_JSON | GW_OPT_LOUDNESS,
+    .options =
+        GW_OPT_STATE | GW_OPT_WORKERS | GW_OPT_UNTIL | GW_OPT_FRESH | GW_OPT_JSON | GW_OPT_LOUDNESS | GW_OPT_LISTEN,
     .run = command_run,
 };

@@ -78,6 +78,38 @@ find_answer(struct gw_setup *u, struct answer *ret, struct gw_err *err)
     return r;
 }
 
+// Worth a line once there is more than one host.
+static void
+put_hosts(struct gw_buf *out, const struct gw_report *r, const Gw__Status *s)
+{
+    size_t hosts = 0;
+    struct gw_buf line;
+    gw_buf_init(&line, 1 << 16);
+    for (size_t i = 0; i < s->n_workers; i++) {
+        bool seen = !s->workers[i]->pid;
+        for (size_t k = 0; k < i && !seen; k++) {
+            seen = s->workers[k]->pid && strcmp(s->workers[k]->host, s->workers[i]->host) == 0;
+        }
+        if (seen) {
+            continue;
+        }
+        size_t here = 0, busy = 0;
+        for (size_t k = i; k < s->n_workers; k++) {
+            bool same = s->workers[k]->pid && strcmp(s->workers[k]->host, s->workers[i]->host) == 0;
+            here += same;
+            busy += same && s->workers[k]->doing[0];
+        }
+        gw_buf_puts(&line, hosts++ ? ", " : "workers: ");
+        gw_text_wrap(&line, s->workers[i]->host, SIZE_MAX, 0, r->style.utf8);
+        gw_buf_printf(&line, " %zu (%zu busy)", here, busy);
+    }
+    if (hosts > 1) {
+        gw_buf_put(out, line.data, line.len);
+        gw_buf_putc(out, '\n');
+    }
+    gw_buf_fini(&line);
+}
+
 static void
 put_heading(struct gw_buf *out, const struct gw_setup *u, const struct gw_report *r, const struct answer *a)
 {
@@ -112,6 +144,9 @@ put_heading(struct gw_buf *out, const struct gw_setup *u, const struct gw_report
         gw_buf_puts(out, "waiting: ");
         gw_text_wrap(out, a->status->waiting_for, SIZE_MAX, 0, r->style.utf8);
         gw_buf_putc(out, '\n');
+    }
+    if (a->live) {
+        put_hosts(out, r, a->status);
     }
 }
 

@@ -5,10 +5,7 @@
 #include "cli/options.h"
 
 static const struct gw_command *const commands[] = {
-    &gw_command_run,
-    &gw_command_check,
-    &gw_command_tables,
-    &gw_command_drop,
+    &gw_command_run, &gw_command_check, &gw_command_tables, &gw_command_drop, &gw_command_keygen,
 };
 enum { COMMANDS_N = sizeof commands / sizeof *commands };
 
@@ -16,7 +13,8 @@ static void
 print_help(FILE *to)
 {
     fprintf(to, "godwit: moves a database to another server, of the same kind or another\n\n"
-                "usage: godwit COMMAND TASK.json [options]\n\n");
+                "usage: godwit COMMAND TASK.json [options]\n"
+                "       godwit keygen DIR\n\n");
     for (size_t i = 0; i < COMMANDS_N; i++) {
         fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
     }
@@ -37,7 +35,8 @@ print_help(FILE *to)
                 "  godwit check shop.json\n"
                 "  godwit run shop.json\n"
                 "  godwit tables shop.json\n"
-                "  godwit drop shop.json\n\n"
+                "  godwit drop shop.json\n"
+                "  godwit keygen keys\n\n"
                 "exit codes: 0 done, 1 some table in error, 2 bad usage or configuration, 3 an end cannot be\n"
                 "            reached, 4 stopped by a signal: the same command goes on\n");
 }
@@ -66,7 +65,7 @@ unknown_command(const char *name)
     if (nearest) {
         fprintf(stderr, "; did you mean \"%s\"?", nearest);
     }
-    fprintf(stderr, "\nhint: run, check, tables, drop; see godwit --help\n");
+    fprintf(stderr, "\nhint: run, check, tables, drop, keygen; see godwit --help\n");
     return GW_EXIT_USAGE;
 }
 

@@ -7,7 +7,7 @@
 
 enum { WORD_MAX = 32 };
 
-enum id { O_STATE, O_WORKERS, O_UNTIL, O_FRESH, O_JSON, O_QUIET, O_VERBOSE, O_YES, O_HELP };
+enum id { O_STATE, O_WORKERS, O_UNTIL, O_FRESH, O_JSON, O_QUIET, O_VERBOSE, O_YES, O_LISTEN, O_KEY, O_PLAIN, O_HELP };
 struct known {
     const char *name, *metavar; // metavar NULL: takes no value
     enum id id;
@@ -22,6 +22,9 @@ static const struct known known[] = {
     {"--quiet", NULL, O_QUIET, GW_OPT_LOUDNESS},
     {"--verbose", NULL, O_VERBOSE, GW_OPT_LOUDNESS},
     {"--yes", NULL, O_YES, GW_OPT_YES},
+    {"--listen", "ENDPOINT", O_LISTEN, GW_OPT_LISTEN},
+    {"--key", "FILE", O_KEY, GW_OPT_LISTEN},
+    {"--insecure-plain-tcp", NULL, O_PLAIN, GW_OPT_LISTEN},
     {"--help", NULL, O_HELP, 0},
 };
 enum { KNOWN_N = sizeof known / sizeof *known };
@@ -96,10 +99,29 @@ parse_workers(struct gw_options *o, const struct gw_command *c, const char *valu
     char *end;
     errno = 0;
     unsigned long n = strtoul(value, &end, 10);
+    if (strcmp(value, "0") == 0 && (c->options & GW_OPT_LISTEN)) {
+        o->no_workers = true;
+        return true;
+    }
     if (errno || end == value || *end || *value == '-' || n < 1 || n > GW_WORKERS_MAX) {
         return complain(c, "--workers takes a number from 1 to 49, not", value, NULL);
     }
     o->workers = (unsigned)n;
+    o->no_workers = false;
+    return true;
+}
+
+// What goes with what: said before anything is started.
+static bool
+check_network(const struct gw_options *o, const struct gw_command *c)
+{
+    if (!o->listen && (o->key || o->plain || o->no_workers)) {
+        const char *what = o->key ? "--key" : o->plain ? "--insecure-plain-tcp" : "--workers 0";
+        return complain(c, "--listen ENDPOINT is needed with", what, NULL);
+    }
+    if (o->key && o->plain) {
+        return complain(c, "either --key or", "--insecure-plain-tcp", NULL);
+    }
     return true;
 }
 
@@ -133,6 +155,9 @@ set_option(struct gw_options *o, const struct gw_command *c, enum id id, const c
     case O_QUIET: o->loudness = GW_QUIET; return true;
     case O_VERBOSE: o->loudness = GW_VERBOSE; return true;
     case O_YES: o->yes = true; return true;
+    case O_LISTEN: o->listen = value; return true;
+    case O_KEY: o->key = value; return true;
+    case O_PLAIN: o->plain = true; return true;
     case O_HELP: o->help = true; return true;
     }
     return false;
@@ -181,15 +206,21 @@ gw_options_parse(struct gw_options *o, const struct gw_command *c, int argc, cha
                 return false;
             }
         } else if (o->task_path) {
-            return complain(c, "one task file at a time; too much is", argv[i], NULL);
+            return complain(c,
+                            c->operand ? "one folder at a time; too much is" : "one task file at a time; too much is",
+                            argv[i], NULL);
         } else {
             o->task_path = argv[i];
         }
+    }
+    if (!o->task_path && !o->help && c->operand) {
+        fprintf(stderr, "godwit %s: %s is needed\nhint: see godwit %s --help\n", c->name, c->operand, c->name);
+        return false;
     }
     if (!o->task_path && !o->help) {
         fprintf(stderr, "godwit %s: a task file is needed\nhint: godwit %s TASK.json; see godwit %s --help\n", c->name,
                 c->name, c->name);
         return false;
     }
-    return true;
+    return o->help || check_network(o, c);
 }

@@ -13,6 +13,7 @@ enum gw_option_set {
     GW_OPT_JSON = 16,
     GW_OPT_LOUDNESS = 32, // --quiet, --verbose
     GW_OPT_YES = 64,
+    GW_OPT_LISTEN = 128, // --listen, --key, --insecure-plain-tcp; and --workers 0
 };
 enum { GW_WORKERS_MAX = 49 }; // what MaxFullLoadSubTasks may be at most
 
@@ -24,10 +25,14 @@ enum gw_loudness { GW_QUIET = -1, GW_NORMAL = 0, GW_VERBOSE = 1 };
 
 struct gw_options {
     const char *command;   // "run"
-    const char *task_path; // as given
+    const char *task_path; // as given; of a command whose operand is something else, that
     const char *state;     // NULL = the default
     const char *until;     // GW_UNTIL_…; NULL = to the end of a load, for ever with ongoing replication
-    unsigned workers;      // 0 = the default
+    const char *listen;    // for workers on other hosts; NULL = none
+    const char *key;
+    unsigned workers; // 0 = the default
+    bool no_workers;  // --workers 0: all of them are on other hosts
+    bool plain;       // TCP without keys may leave the host
     bool fresh, json, yes, help;
     enum gw_loudness loudness;
 };
@@ -43,10 +48,11 @@ enum gw_exit {
 
 struct gw_command {
     const char *name, *summary, *help;
-    unsigned options; // gw_option_set
+    unsigned options;    // gw_option_set
+    const char *operand; // what is worked on, for messages: "a task file"; NULL = that
     int (*run)(const struct gw_options *o);
 };
-extern const struct gw_command gw_command_run, gw_command_check, gw_command_tables, gw_command_drop;
+extern const struct gw_command gw_command_run, gw_command_check, gw_command_tables, gw_command_drop, gw_command_keygen;
 
 // argv[0] is the subcommand's name. False: a message has been printed, exit with GW_EXIT_USAGE.
 bool gw_options_parse(struct gw_options *o, const struct gw_command *c, int argc, char **argv);

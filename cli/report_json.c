@@ -139,7 +139,19 @@ failure_json(const struct gw_report *r)
     return json_null();
 }
 
-// The coordinator knows who has said hello; how often a process was started again is known here.
+static bool
+is_child(const struct gw_report *r, const char *name)
+{
+    for (size_t i = 0; i < r->children_n; i++) {
+        if (strcmp(r->children[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The coordinator knows who has said hello, on this host and on others; how often a process of this host was started
+// again is known here.
 static json_t *
 workers_json(const struct gw_report *r)
 {
@@ -151,8 +163,11 @@ workers_json(const struct gw_report *r)
         (void)json_array_append_new(list, j);
     }
     const Gw__Status *s = r->status;
-    for (size_t i = 0; s && !r->children_n && i < s->n_workers; i++) {
+    for (size_t i = 0; s && i < s->n_workers; i++) {
         const Gw__WorkerStatus *w = s->workers[i];
+        if (is_child(r, w->name)) {
+            continue;
+        }
         json_t *j = json_object();
         put(j, "name", text(w->name));
         put(j, "pid", number(w->pid));

@@ -15,6 +15,7 @@
 #include "cli/relay.h"
 #include "cli/term.h"
 #include "common/clock.h"
+#include "common/net.h"
 
 static const int64_t ask_terminal_us = 250 * GW_MS, ask_plain_us = GW_S;
 static const int64_t draw_us = 250 * GW_MS, line_us = 10 * GW_S;
@@ -59,6 +60,46 @@ static void __attribute__((format(printf, 2, 3))) say(struct session *s, const c
 
 // ---- starting ------------------------------------------------------------------------------------
 
+// argv has room for GW_CHILD_ARGS_MAX and ends with NULL. value NULL: the option takes none.
+static void
+add_arguments(const char **argv, const char *option, const char *value)
+{
+    size_t n = 0;
+    while (argv[n]) {
+        n++;
+    }
+    gw_assert(n + 2 <= GW_CHILD_ARGS_MAX);
+    argv[n] = option;
+    argv[n + 1] = value;
+    argv[n + (value ? 2 : 1)] = NULL;
+}
+
+static void
+add_network(const struct session *s, const char **argv)
+{
+    if (s->spec->key) {
+        add_arguments(argv, "--key", s->spec->key);
+    } else if (s->spec->plain) {
+        add_arguments(argv, "--insecure-plain-tcp", NULL);
+    }
+}
+
+// The workers of this host reach the coordinator over a Unix socket, as ever. But they receive where workers of other hosts
+// reach them.
+static void
+add_worker_network(const struct session *s, bool receives, char *address, size_t size, const char **argv)
+{
+    struct gw_endpoint e;
+    if (!s->spec->listen || gw_endpoint_parse(s->spec->listen, &e, NULL) != GW_OK) {
+        return;
+    }
+    add_network(s, argv);
+    if (receives) {
+        snprintf(address, size, strchr(e.host, ':') ? "[%s]" : "%s", e.host);
+        add_arguments(argv, "--data-address", address);
+    }
+}
+
 static int
 add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
 {
@@ -70,17 +111,17 @@ add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
     const char *argv[GW_CHILD_ARGS_MAX + 1] = {
         exe,      "--task", s->spec->task_path, "--state", s->spec->state, "--listen",
         endpoint, "--mode", s->spec->mode,      "--hold",  "--log",        log,
+        NULL,
     };
-    size_t n = 0;
-    while (argv[n]) {
-        n++;
-    }
     if (s->spec->fresh) {
-        argv[n++] = "--fresh";
+        add_arguments(argv, "--fresh", NULL);
     }
     if (s->spec->until) {
-        argv[n++] = "--until";
-        argv[n++] = s->spec->until;
+        add_arguments(argv, "--until", s->spec->until);
+    }
+    if (s->spec->listen) {
+        add_arguments(argv, "--listen", s->spec->listen);
+        add_network(s, argv);
     }
     s->coordinator = gw_supervisor_add(&s->children, "coordinator", argv);
     return GW_OK;
@@ -99,7 +140,9 @@ add_workers(struct session *s, const char *endpoint, struct gw_err *err)
         for (unsigned n = 1; n <= s->spec->workers; n++) {
             snprintf(name, sizeof name, "%s-%u", stages[i], n);
             snprintf(log, sizeof log, "%s/logs/%s.log", s->spec->state, name);
-            const char *argv[] = {exe, "--coordinator", endpoint, "--name", name, "--log", log, NULL};
+            char address[300];
+            const char *argv[GW_CHILD_ARGS_MAX + 1] = {exe, "--coordinator", endpoint, "--name", name, "--log", log};
+            add_worker_network(s, i > 0, address, sizeof address, argv); // a capture receives nothing
             gw_supervisor_add(&s->children, name, argv);
         }
     }

@@ -20,6 +20,8 @@ struct gw_session_spec {
     const char *state;                 // absolute; has a folder logs/
     const struct gw_statedir *publish; // where the control endpoint is written; NULL = nowhere
     const char *runtime;               // folder for the sockets
+    const char *listen, *key;          // for workers on other hosts; NULL = none
+    bool plain;                        // and they may join without keys
     unsigned workers;                  // of each stage
     const char *until;                 // GW_UNTIL_…; NULL = nothing ends it early
     bool fresh;

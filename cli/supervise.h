@@ -13,7 +13,7 @@
 
 #include "common/err.h"
 
-enum { GW_CHILDREN_MAX = 3 * 49 + 1, GW_CHILD_ARGS_MAX = 16 };
+enum { GW_CHILDREN_MAX = 3 * 49 + 1, GW_CHILD_ARGS_MAX = 24 };
 
 struct gw_child {
     char name[32];

@@ -7,8 +7,11 @@
 #include <xxhash.h>
 
 #include "common/buf.h"
+#include "common/codec.h"
 #include "common/crc32c.h"
+#include "common/curve.h"
 #include "common/fault.h"
+#include "common/net.h"
 
 size_t
 gw_frame_encode(const struct gw_envelope *env, const void *payload, size_t payload_len, uint8_t *out)
@@ -20,8 +23,8 @@ gw_frame_encode(const struct gw_envelope *env, const void *payload, size_t paylo
     e.stream = env->stream;
     e.sequence = env->sequence;
     e.kind = env->kind;
-    e.codec = GW__CODEC__CODEC_RAW;
-    e.raw_size = payload_len;
+    e.codec = env->codec;
+    e.raw_size = env->codec == GW__CODEC__CODEC_RAW ? payload_len : env->raw_size;
     e.checksum = payload_len ? gw_crc32c(payload, payload_len) : 0;
     e.rows = env->rows;
     e.credit = env->credit;
@@ -79,12 +82,15 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
         return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
     }
     if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_CHANGES ||
-        e->codec != GW__CODEC__CODEC_RAW) {
+        (e->codec != GW__CODEC__CODEC_RAW && e->codec != GW__CODEC__CODEC_LZ4)) {
         return gw_err_set(err, GW_BUG, NULL, "data message has unknown kind %d or codec %d", (int)e->kind,
                           (int)e->codec);
     }
     uint32_t crc = payload_len ? gw_crc32c(payload, payload_len) : 0;
-    if (e->raw_size != payload_len || e->checksum != crc) {
+    // A size is believed before memory is taken for it only if the payload can hold so much.
+    bool fits =
+        e->codec == GW__CODEC__CODEC_RAW ? e->raw_size == payload_len : gw_lz4_plausible(e->raw_size, payload_len);
+    if (!fits || e->checksum != crc) {
         return gw_err_set(err, GW_RETRY, NULL, "data message %llu of stream %llu is damaged: checksum or size differs",
                           (unsigned long long)e->sequence, (unsigned long long)e->stream);
     }
@@ -96,7 +102,8 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
                                 .raw_size = e->raw_size,
                                 .rows = e->rows,
                                 .checksum = e->checksum,
-                                .kind = e->kind};
+                                .kind = e->kind,
+                                .codec = e->codec};
     return GW_OK;
 }
 
@@ -108,6 +115,17 @@ gw_zmq_error(struct gw_err *err, const char *what)
 
 // ---- sender ------------------------------------------------------------------------------------
 
+// Whether what a socket sends to its (only) peer is seen on a network.
+static bool
+leaves_host(void *socket)
+{
+    char text[GW_ENDPOINT_MAX];
+    size_t size = sizeof text;
+    struct gw_endpoint e;
+    return socket && zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, text, &size) == 0 &&
+           gw_endpoint_parse(text, &e, NULL) == GW_OK && gw_endpoint_leaves_host(&e) && !gw_net_is_own(e.host);
+}
+
 void
 gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch, uint64_t window)
 {
@@ -116,7 +134,8 @@ gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream
                             .stream = stream,
                             .epoch = epoch,
                             .credit = (int64_t)window,
-                            .window = (int64_t)window};
+                            .window = (int64_t)window,
+                            .packs = leaves_host(socket)};
 }
 
 bool
@@ -130,9 +149,24 @@ gw_sender_may_send(const struct gw_sender *s, size_t len)
 int
 gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload, struct gw_err *err)
 {
+    struct gw_envelope env = {.kind = kind, .rows = rows, .raw_size = zmq_msg_size(payload)};
+    return gw_sender_forward(s, &env, payload, err);
+}
+
+int
+gw_sender_forward(struct gw_sender *s, const struct gw_envelope *came, zmq_msg_t *payload, struct gw_err *err)
+{
+    struct gw_envelope env = *came;
+    env.task = s->task;
+    env.epoch = s->epoch;
+    env.stream = s->stream;
+    env.sequence = s->sequence;
+    env.credit = 0;
+    bool bulk = env.kind == GW__DATA_KIND__DATA_ROWS || env.kind == GW__DATA_KIND__DATA_CHANGES;
+    if (s->packs && bulk && env.codec == GW__CODEC__CODEC_RAW && gw_lz4_pack(payload)) {
+        env.codec = GW__CODEC__CODEC_LZ4;
+    }
     size_t len = zmq_msg_size(payload);
-    struct gw_envelope env = {
-        .task = s->task, .epoch = s->epoch, .stream = s->stream, .sequence = s->sequence, .kind = kind, .rows = rows};
     uint8_t header[GW_HEADER_MAX];
     size_t header_len = gw_frame_encode(&env, zmq_msg_data(payload), len, header);
     if (len && GW_FAULT("bus.corrupt")) {
@@ -140,7 +174,7 @@ gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t 
     }
     if (GW_FAULT("bus.drop")) {
         s->sequence++;
-        s->credit -= (int64_t)len;
+        s->credit -= (int64_t)env.raw_size;
         zmq_msg_close(payload);
         return GW_OK;
     }
@@ -151,7 +185,7 @@ gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t 
         return gw_zmq_error(err, "send data message");
     }
     s->sequence++;
-    s->credit -= (int64_t)len;
+    s->credit -= (int64_t)env.raw_size;
     return GW_OK;
 }
 
@@ -203,8 +237,8 @@ skip_rest(void *socket)
 }
 
 int
-gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
-           struct gw_err *err)
+gw_receive_packed(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
+                  struct gw_err *err)
 {
     int n = zmq_recv(router, peer->id, sizeof peer->id, ZMQ_DONTWAIT);
     if (n < 0) {
@@ -222,6 +256,24 @@ gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope
     }
     skip_rest(router);
     return gw_frame_decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload), task, env, err);
+}
+
+int
+gw_payload_unpack(struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
+{
+    int r = env->codec == GW__CODEC__CODEC_RAW ? GW_OK : gw_lz4_unpack(payload, env->raw_size, err);
+    if (r == GW_OK) {
+        env->codec = GW__CODEC__CODEC_RAW;
+    }
+    return r;
+}
+
+int
+gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
+           struct gw_err *err)
+{
+    int r = gw_receive_packed(router, task, peer, env, payload, err);
+    return r == GW_OK ? gw_payload_unpack(env, payload, err) : r;
 }
 
 void
@@ -293,53 +345,159 @@ gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t 
 // ---- sockets -----------------------------------------------------------------------------------
 
 static void
+set_int(void *socket, int option, int value)
+{
+    // Options that a type of socket does not have fail, and change nothing.
+    (void)zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static void
 set_common_options(void *socket)
 {
-    int none = 0, reconnect_ms = 50, reconnect_max_ms = 1000, mandatory = 1, handover = 1;
     int64_t largest = (int64_t)GW_PAYLOAD_MAX;
-    zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof none);
-    zmq_setsockopt(socket, ZMQ_SNDHWM, &none, sizeof none);
-    zmq_setsockopt(socket, ZMQ_RCVHWM, &none, sizeof none);
-    zmq_setsockopt(socket, ZMQ_RECONNECT_IVL, &reconnect_ms, sizeof reconnect_ms);
-    zmq_setsockopt(socket, ZMQ_RECONNECT_IVL_MAX, &reconnect_max_ms, sizeof reconnect_max_ms);
+    set_int(socket, ZMQ_LINGER, 0);
+    set_int(socket, ZMQ_SNDHWM, 0);
+    set_int(socket, ZMQ_RCVHWM, 0);
+    set_int(socket, ZMQ_RECONNECT_IVL, 50);
+    set_int(socket, ZMQ_RECONNECT_IVL_MAX, 1000);
     zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof largest);
-    // These two exist on ROUTER only; elsewhere the call fails and changes nothing.
-    (void)zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &mandatory, sizeof mandatory);
-    (void)zmq_setsockopt(socket, ZMQ_ROUTER_HANDOVER, &handover, sizeof handover);
+    set_int(socket, ZMQ_ROUTER_MANDATORY, 1);
+    set_int(socket, ZMQ_ROUTER_HANDOVER, 1);
+}
+
+// A link that is cut, or whose other host is gone, says nothing: it is found out by what is not acknowledged, and, when
+// nothing is on its way, by keepalives. Both are the kernel's, so that neither a message that takes minutes nor a
+// busy process is mistaken for a dead one. ZeroMQ's own heartbeats stand behind the messages that are on their way: they
+// are for the control bus, where these are small, and see through proxies, too.
+static void
+set_tcp_options(void *socket, const struct gw_endpoint *e, bool control)
+{
+    set_int(socket, ZMQ_IPV6, strchr(e->host, ':') != NULL);
+    set_int(socket, ZMQ_TCP_KEEPALIVE, 1);
+    set_int(socket, ZMQ_TCP_KEEPALIVE_IDLE, 3);
+    set_int(socket, ZMQ_TCP_KEEPALIVE_INTVL, 2);
+    set_int(socket, ZMQ_TCP_KEEPALIVE_CNT, 3);
+    set_int(socket, ZMQ_TCP_MAXRT, 9000);
+    set_int(socket, ZMQ_CONNECT_TIMEOUT, 3000);
+    set_int(socket, ZMQ_HANDSHAKE_IVL, 5000);
+    set_int(socket, ZMQ_HEARTBEAT_IVL, control ? 2000 : 0);
+    set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, control ? 8000 : -1);
+    set_int(socket, ZMQ_HEARTBEAT_TTL, control ? 8000 : 0);
+}
+
+static int
+prove_peer(void *socket, const struct gw_endpoint *e, struct gw_err *err)
+{
+    const struct gw_keys *keys = gw_identity();
+    if (e->key[0] && keys) {
+        return gw_curve_connect(socket, keys, e->key, err);
+    }
+    if (e->key[0] || (keys && gw_endpoint_leaves_host(e))) {
+        gw_err_set(err, GW_CONFIG, NULL, "\"%s\" %s", e->address,
+                   keys ? "has no key, and this process has one" : "wants a key, and this process has none");
+        gw_err_hint(err, "every process of a task has --key FILE, or none has");
+        return GW_CONFIG;
+    }
+    return gw_identity_allows(e, err);
+}
+
+static void *
+connect_dealer(void *zctx, const char *endpoint, bool control, struct gw_err *err)
+{
+    struct gw_endpoint e;
+    void *s = NULL;
+    if (gw_endpoint_parse(endpoint, &e, err) != GW_OK) {
+        return NULL;
+    }
+    s = zmq_socket(zctx, ZMQ_DEALER);
+    if (!s) {
+        gw_zmq_error(err, "make a socket");
+        return NULL;
+    }
+    set_common_options(s);
+    int r = GW_OK;
+    if (e.tcp) {
+        set_tcp_options(s, &e, control);
+        r = prove_peer(s, &e, err);
+    }
+    if (r == GW_OK && zmq_connect(s, e.address) != 0) {
+        r = gw_err_set(err, GW_CONFIG, NULL, "connect to \"%s\": %s", e.address, zmq_strerror(zmq_errno()));
+    }
+    if (r != GW_OK) {
+        zmq_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+static int
+listen_on(void *zctx, void *s, const struct gw_endpoint *e, bool control, char *endpoint, size_t size,
+          struct gw_err *err)
+{
+    const struct gw_keys *keys = e->tcp ? gw_identity() : NULL;
+    int r = gw_identity_allows(e, err);
+    if (r == GW_OK && e->tcp) {
+        set_tcp_options(s, e, control);
+        r = keys ? gw_curve_listen(zctx, s, keys, err) : GW_OK;
+    }
+    if (r != GW_OK) {
+        return r;
+    }
+    size_t len = size;
+    if (zmq_bind(s, e->address) != 0 || zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &len) != 0) {
+        return gw_err_set(err, GW_CONFIG, NULL, "listen on \"%s\": %s", e->address, zmq_strerror(zmq_errno()));
+    }
+    if (keys) {
+        len = strlen(endpoint);
+        snprintf(endpoint + len, size - len, "#%s", keys->public);
+    }
+    return GW_OK;
+}
+
+static void *
+bind_router(void *zctx, void *router, const char *bind, bool control, char *endpoint, size_t size, struct gw_err *err)
+{
+    struct gw_endpoint e;
+    if (gw_endpoint_parse(bind, &e, err) != GW_OK) {
+        return NULL;
+    }
+    void *s = router ? router : zmq_socket(zctx, ZMQ_ROUTER);
+    if (!s) {
+        gw_zmq_error(err, "make a socket");
+        return NULL;
+    }
+    set_common_options(s);
+    if (listen_on(zctx, s, &e, control, endpoint, size, err) != GW_OK) {
+        if (!router) {
+            zmq_close(s);
+        }
+        return NULL;
+    }
+    return s;
 }
 
 void *
 gw_dealer_connect(void *zctx, const char *endpoint, struct gw_err *err)
 {
-    void *s = zmq_socket(zctx, ZMQ_DEALER);
-    if (!s) {
-        gw_zmq_error(err, "make a socket");
-        return NULL;
-    }
-    set_common_options(s);
-    if (zmq_connect(s, endpoint) != 0) {
-        gw_err_set(err, GW_CONFIG, NULL, "connect to \"%s\": %s", endpoint, zmq_strerror(zmq_errno()));
-        zmq_close(s);
-        return NULL;
-    }
-    return s;
+    return connect_dealer(zctx, endpoint, false, err);
 }
 
 void *
 gw_router_bind(void *zctx, const char *bind, char *endpoint, size_t size, struct gw_err *err)
 {
-    void *s = zmq_socket(zctx, ZMQ_ROUTER);
-    if (!s) {
-        gw_zmq_error(err, "make a socket");
-        return NULL;
-    }
-    set_common_options(s);
-    if (zmq_bind(s, bind) != 0 || zmq_getsockopt(s, ZMQ_LAST_ENDPOINT, endpoint, &size) != 0) {
-        gw_err_set(err, GW_CONFIG, NULL, "listen on \"%s\": %s", bind, zmq_strerror(zmq_errno()));
-        zmq_close(s);
-        return NULL;
-    }
-    return s;
+    return bind_router(zctx, NULL, bind, false, endpoint, size, err);
+}
+
+void *
+gw_control_connect(void *zctx, const char *endpoint, struct gw_err *err)
+{
+    return connect_dealer(zctx, endpoint, true, err);
+}
+
+void *
+gw_control_bind(void *zctx, void *router, const char *bind, char *endpoint, size_t size, struct gw_err *err)
+{
+    return bind_router(zctx, router, bind, true, endpoint, size, err);
 }
 
 static void

@@ -5,6 +5,8 @@
 // covers it, or, for a message larger than the window, when nothing is outstanding. The receiver (ROUTER)
 // gives credit back as it is done with the bytes. So a hop never holds more than a window or one message.
 //
+// Where a link leaves the host, rows are packed (LZ4) for the way. Credit, totals and windows count unpacked bytes everywhere.
+//
 // A receiver refuses whatever it cannot prove to be the next message: wrong task, version, checksum or size is a
 // BUG or CONFIG; a gap or a duplicate ends the stream; an old epoch or an unknown stream is answered by RESET.
 // A socket belongs to the thread that opened it.
@@ -17,6 +19,7 @@
 #include <zmq.h>
 
 #include "common/err.h"
+#include "common/net.h"
 #include "data.pb-c.h"
 
 enum {
@@ -29,9 +32,11 @@ enum {
 #define GW_PAYLOAD_MAX (UINT64_C(2) << 30)
 
 struct gw_envelope {
-    uint64_t task, epoch, stream, sequence, credit, raw_size;
+    uint64_t task, epoch, stream, sequence, credit;
+    uint64_t raw_size; // of the payload, unpacked
     uint32_t rows, checksum;
     Gw__DataKind kind;
+    Gw__Codec codec; // of the payload as it is
 };
 
 // Packs env into out (GW_HEADER_MAX bytes); returns the length.
@@ -46,12 +51,15 @@ struct gw_sender {
     uint64_t task, stream, epoch, sequence;
     int64_t credit, window;
     bool reset; // the receiver has given the stream up
+    bool packs; // what is sent leaves the host
 };
 void gw_sender_init(struct gw_sender *s, void *socket, uint64_t task, uint64_t stream, uint64_t epoch, uint64_t window);
 // Within the credit, or alone: one message that is larger than the window, when (next to) nothing is outstanding.
 bool gw_sender_may_send(const struct gw_sender *s, size_t len);
 // Sends one message; takes the payload (closed or sent in any case). The caller has checked gw_sender_may_send.
 int gw_sender_send(struct gw_sender *s, Gw__DataKind kind, uint32_t rows, zmq_msg_t *payload, struct gw_err *err);
+// Sends a message on as it came, packed or not. The caller has checked gw_sender_may_send with env->raw_size.
+int gw_sender_forward(struct gw_sender *s, const struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err);
 // Takes in an envelope that came back on the socket (CREDIT, RESET); others and other streams are ignored.
 void gw_sender_feedback(struct gw_sender *s, const struct gw_envelope *env);
 // Reads everything that came back for this stream. For sockets that carry one stream at a time.
@@ -66,6 +74,11 @@ struct gw_peer {
 // A message that does not prove itself is an error; the peer is filled in all the same if there was one.
 int gw_receive(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
                struct gw_err *err);
+// The same, but the payload stays packed if it came so (env->codec): for those who only send it on.
+int gw_receive_packed(void *router, uint64_t task, struct gw_peer *peer, struct gw_envelope *env, zmq_msg_t *payload,
+                      struct gw_err *err);
+// Unpacks what gw_receive_packed left packed; env says so afterwards.
+int gw_payload_unpack(struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err);
 
 struct gw_inflow {
     struct gw_peer peer;
@@ -85,10 +98,16 @@ void gw_inflow_consumed(struct gw_inflow *f, void *router, uint64_t bytes);
 void gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint64_t stream, uint64_t epoch);
 
 // ---- sockets ---------------------------------------------------------------------------------------------
-// Sockets with explicit linger, high-water marks off (credit bounds them), reconnect intervals.
+// With explicit linger, high-water marks off (credit bounds them), reconnect intervals; on TCP, a link whose other end does
+// not acknowledge is given up after some nine seconds. Endpoints are those of common/net.h. A process with an identity
+// (common/curve.h) proves it on TCP, both ways; without one, what leaves the host is refused.
 void *gw_dealer_connect(void *zctx, const char *endpoint, struct gw_err *err);
-// Binds; *endpoint (size bytes) gets what peers connect to (the port filled in).
+// Binds; *endpoint (GW_ENDPOINT_MAX bytes) gets what peers connect to: the port and, where there is one, the key filled in.
 void *gw_router_bind(void *zctx, const char *bind, char *endpoint, size_t size, struct gw_err *err);
+// The same for the control bus, whose small messages let ZeroMQ ask for signs of life, too. `router`: to listen on one more
+// endpoint; NULL makes a socket.
+void *gw_control_connect(void *zctx, const char *endpoint, struct gw_err *err);
+void *gw_control_bind(void *zctx, void *router, const char *bind, char *endpoint, size_t size, struct gw_err *err);
 int gw_zmq_error(struct gw_err *err, const char *what);
 // A gw_buf's memory as a message without copying; the buffer is emptied and owns nothing afterwards.
 struct gw_buf;

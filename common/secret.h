@@ -1,4 +1,5 @@
-// Where a password comes from. It is read by the process that needs it and goes nowhere else.
+// Where a password comes from. It is read by the process that needs it; the coordinator hands its own findings to workers
+// that have none (Welcome), and only where nobody can listen.
 #ifndef GW_SECRET_H
 #define GW_SECRET_H
 

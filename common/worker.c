@@ -1,7 +1,6 @@
 #include "common/worker_priv.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -10,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,205 +16,9 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/secret.h"
 
-static const int64_t heartbeat_us = 500 * GW_MS;
-static const int64_t lease_default_us = 15 * GW_S;
-
-// ---- control thread ----------------------------------------------------------------------------
-
-struct control {
-    struct gw_worker *w; // only its constant part: stage, uuid, names
-    void *zctx, *pair, *dealer;
-    int signals;
-    int64_t heard_us, lease_us, give_up_us;
-    Gw__Heartbeat beat; // as the work thread last told
-    bool lost;
-};
-
-static void
-send_hello(struct control *c)
-{
-    char host[256] = "";
-    (void)gethostname(host, sizeof host - 1);
-    Gw__Hello h = GW__HELLO__INIT;
-    h.stage = c->w->stage->id;
-    h.name = c->w->name;
-    h.uuid = c->w->uuid;
-    h.pid = (uint32_t)getpid();
-    h.host = host;
-    h.data_endpoint = c->w->endpoint;
-    h.protocol = GW_BUS_VERSION;
-    h.job = c->beat.job;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_HELLO;
-    m.hello = &h;
-    // A coordinator that is away is tried again with the next heartbeat.
-    (void)gw_control_send(c->dealer, &m, NULL);
-}
-
-static void
-send_heartbeat(struct control *c)
-{
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_HEARTBEAT;
-    m.heartbeat = &c->beat;
-    (void)gw_control_send(c->dealer, &m, NULL);
-}
-
-static void
-send_stop_to_work(struct control *c, bool drain)
-{
-    Gw__Stop s = GW__STOP__INIT;
-    s.drain = drain;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_STOP;
-    m.stop = &s;
-    (void)gw_control_send(c->pair, &m, NULL);
-}
-
-static void
-send_cancel_to_work(struct control *c)
-{
-    Gw__Cancel k = GW__CANCEL__INIT; // job 0: whatever is in hand
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_CANCEL;
-    m.cancel = &k;
-    (void)gw_control_send(c->pair, &m, NULL);
-}
-
-// A frame from the coordinator. Everything that is about work goes to the work thread as it is.
-static void
-from_coordinator(struct control *c, zmq_msg_t *msg)
-{
-    struct gw_arena a;
-    gw_arena_init(&a);
-    const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(msg), zmq_msg_size(msg));
-    c->heard_us = gw_now_us();
-    c->lost = false;
-    if (!m) {
-        gw_warn("malformed control message of %zu bytes is dropped", zmq_msg_size(msg));
-    } else if (m->body_case == GW__CONTROL__BODY_WHO) {
-        send_hello(c);
-    } else if (m->body_case != GW__CONTROL__BODY__NOT_SET) {
-        if (m->body_case == GW__CONTROL__BODY_WELCOME && m->welcome->lease_ms) {
-            c->lease_us = m->welcome->lease_ms * GW_MS;
-        }
-        zmq_msg_t copy;
-        zmq_msg_init(&copy);
-        zmq_msg_copy(&copy, msg);
-        (void)zmq_msg_send(&copy, c->pair, ZMQ_DONTWAIT);
-        zmq_msg_close(&copy);
-    }
-    gw_arena_fini(&a);
-}
-
-// A frame from the work thread: its state for the next heartbeat, or something for the coordinator.
-static bool
-from_work(struct control *c, zmq_msg_t *msg)
-{
-    if (zmq_msg_size(msg) == 0) {
-        return false; // the work thread has ended
-    }
-    struct gw_arena a;
-    gw_arena_init(&a);
-    const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(msg), zmq_msg_size(msg));
-    gw_assert(m);
-    if (m->body_case == GW__CONTROL__BODY_HEARTBEAT) {
-        c->beat.job = m->heartbeat->job;
-        c->beat.rows = m->heartbeat->rows;
-        c->beat.bytes = m->heartbeat->bytes;
-        c->beat.waiting = m->heartbeat->waiting;
-    } else {
-        zmq_msg_t copy;
-        zmq_msg_init(&copy);
-        zmq_msg_copy(&copy, msg);
-        (void)zmq_msg_send(&copy, c->dealer, ZMQ_DONTWAIT);
-        zmq_msg_close(&copy);
-    }
-    gw_arena_fini(&a);
-    return true;
-}
-
-static void
-check_lease(struct control *c)
-{
-    int64_t now = gw_now_us();
-    if (!c->lost && now - c->heard_us > c->lease_us) {
-        c->lost = true;
-        c->give_up_us = now + c->lease_us;
-        if (c->beat.job) {
-            gw_warn("coordinator is silent: giving up job %" PRIu64, c->beat.job);
-        }
-        send_cancel_to_work(c);
-    }
-    if (c->lost && c->beat.job && now > c->give_up_us) {
-        gw_log(GW_LOG_ERROR, "job %" PRIu64 " cannot be given up: ending this process", c->beat.job);
-        _exit(1);
-    }
-}
-
-static bool
-drain_socket(struct control *c, void *socket)
-{
-    for (;;) {
-        zmq_msg_t msg;
-        zmq_msg_init(&msg);
-        if (zmq_msg_recv(&msg, socket, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&msg);
-            return true;
-        }
-        bool go_on = true;
-        if (socket == c->pair) {
-            go_on = from_work(c, &msg);
-        } else {
-            from_coordinator(c, &msg);
-        }
-        zmq_msg_close(&msg);
-        if (!go_on) {
-            return false;
-        }
-    }
-}
-
-static void *
-control_main(void *arg)
-{
-    struct control *c = arg;
-    c->heard_us = gw_now_us();
-    c->lease_us = lease_default_us;
-    int64_t next_us = 0;
-    for (;;) {
-        int64_t now = gw_now_us();
-        if (now >= next_us) {
-            send_heartbeat(c);
-            next_us = now + heartbeat_us;
-            check_lease(c);
-        }
-        zmq_pollitem_t items[] = {{.socket = c->dealer, .events = ZMQ_POLLIN},
-                                  {.socket = c->pair, .events = ZMQ_POLLIN},
-                                  {.fd = c->signals, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, 3, gw_deadline_ms(next_us)) < 0 && zmq_errno() != EINTR) {
-            break;
-        }
-        if (items[2].revents) {
-            struct signalfd_siginfo si;
-            (void)!read(c->signals, &si, sizeof si);
-            send_stop_to_work(c, true);
-        }
-        drain_socket(c, c->dealer);
-        if (!drain_socket(c, c->pair)) {
-            break;
-        }
-    }
-    // What the work thread said last must still leave.
-    int linger_ms = 500;
-    zmq_setsockopt(c->dealer, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-    zmq_close(c->dealer);
-    zmq_close(c->pair);
-    return NULL;
-}
-
-// ---- work thread -------------------------------------------------------------------------------
+// ---- for the stage ---------------------------------------------------------------------------------
 
 void *
 gw_worker_zctx(struct gw_worker *w)
@@ -252,6 +54,20 @@ uint64_t
 gw_worker_task_tag(const struct gw_worker *w)
 {
     return w->tag;
+}
+
+int
+gw_worker_password(struct gw_worker *w, const Gw__Endpoint *ep, struct gw_arena *a, const char **ret,
+                   struct gw_err *err)
+{
+    const char *given = ep == w->task->source ? w->source_password : w->target_password;
+    int r = gw_secret_resolve(ep, a, ret, err);
+    if (r == GW_CONFIG && given) {
+        *ret = given;
+        gw_err_clear(err);
+        return GW_OK;
+    }
+    return r;
 }
 
 const char *
@@ -427,10 +243,23 @@ gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadli
     }
 }
 
+static char *
+keep_secret(struct gw_worker *w, char *before, const Gw__Secret *secret)
+{
+    if (before) {
+        explicit_bzero(before, strlen(before));
+    }
+    return secret ? gw_arena_strdup(&w->task_arena, secret->value) : NULL;
+}
+
 static void
 take_welcome(struct gw_worker *w, const Gw__Welcome *welcome)
 {
+    (void)keep_secret(w, w->source_password, NULL);
+    (void)keep_secret(w, w->target_password, NULL);
     gw_arena_reset(&w->task_arena);
+    w->source_password = keep_secret(w, NULL, welcome->source_password);
+    w->target_password = keep_secret(w, NULL, welcome->target_password);
     w->task = gw_pb_dup(&w->task_arena, welcome->task);
     w->tag = gw_task_tag(welcome->task_uuid);
     snprintf(w->task_uuid, sizeof w->task_uuid, "%s", welcome->task_uuid);
@@ -482,81 +311,11 @@ gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret
 
 // ---- start -------------------------------------------------------------------------------------
 
-static void
-print_help(const struct gw_stage *s)
-{
-    printf("godwit-%s: %s\n\n"
-           "usage: godwit-%s --coordinator ENDPOINT [--name NAME] [--log FILE]\n\n"
-           "  --coordinator ENDPOINT  the coordinator's control bus: ipc://PATH or tcp://127.0.0.1:PORT\n"
-           "  --name NAME             unique among the workers (default: %s-<pid>); a newcomer of the\n"
-           "                          same name replaces the one before it\n"
-           "  --log FILE              append the log there, too\n"
-           "  --version               print the version\n\n"
-           "example: godwit-%s --coordinator tcp://127.0.0.1:7750 --name %s-1\n\n"
-           "Everything else comes from the coordinator. It may be killed and started again at any time.\n"
-           "exit codes: 0 told to stop, 2 bad usage or configuration, 1 any other failure\n",
-           s->name, s->summary, s->name, s->name, s->name, s->name);
-}
-
-// Plain TCP carries rows in the clear: only loopback may have it.
-static bool
-endpoint_allowed(const char *e)
-{
-    return strncmp(e, "ipc://", 6) == 0 || strncmp(e, "tcp://127.", 10) == 0 ||
-           strncmp(e, "tcp://localhost:", 16) == 0 || strncmp(e, "tcp://[::1]:", 12) == 0;
-}
-
-// Data is received beside the control endpoint: in the same folder, or on a free loopback port.
 static int
-bind_data(struct gw_worker *w, struct gw_err *err)
+start(struct gw_worker *w, const struct gw_worker_options *o, struct gw_worker_control *c, pthread_t *thread,
+      struct gw_err *err)
 {
-    char bind[300];
-    const char *slash = strrchr(w->coordinator, '/');
-    if (strncmp(w->coordinator, "ipc://", 6) == 0) {
-        // The pid keeps a successor off the socket of one that is not quite dead.
-        snprintf(bind, sizeof bind, "%.*s/%s.%d", (int)(slash - w->coordinator), w->coordinator, w->name,
-                 (int)getpid());
-    } else {
-        snprintf(bind, sizeof bind, "tcp://127.0.0.1:*");
-    }
-    w->router = gw_router_bind(w->zctx, bind, w->endpoint, sizeof w->endpoint, err);
-    return w->router ? GW_OK : (int)err->cls;
-}
-
-static int
-parse_options(struct gw_worker *w, int argc, char **argv, const char **log_path)
-{
-    static const struct option options[] = {
-        {"coordinator", required_argument, NULL, 'c'}, {"name", required_argument, NULL, 'n'},
-        {"log", required_argument, NULL, 'l'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},           {0},
-    };
-    snprintf(w->name, sizeof w->name, "%s-%d", w->stage->name, (int)getpid());
-    for (int o; (o = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (o) {
-        case 'c': snprintf(w->coordinator, sizeof w->coordinator, "%s", optarg); break;
-        case 'n': snprintf(w->name, sizeof w->name, "%s", optarg); break;
-        case 'l': *log_path = optarg; break;
-        case 'h': print_help(w->stage); return 0;
-        case 'v': printf("godwit-%s %s\n", w->stage->name, GW_VERSION); return 0;
-        default: return 2;
-        }
-    }
-    if (!w->coordinator[0] || optind != argc) {
-        fprintf(stderr, "godwit-%s: --coordinator ENDPOINT is needed; see --help\n", w->stage->name);
-        return 2;
-    }
-    if (!endpoint_allowed(w->coordinator)) {
-        fprintf(stderr, "godwit-%s: plain TCP is for this host only: \"%s\" is not ipc:// and not loopback\n",
-                w->stage->name, w->coordinator);
-        return 2;
-    }
-    return -1;
-}
-
-static int
-start(struct gw_worker *w, struct control *c, pthread_t *thread, struct gw_err *err)
-{
+    snprintf(w->name, sizeof w->name, "%s", o->name);
     w->zctx = zmq_ctx_new();
     if (!w->zctx) {
         return gw_zmq_error(err, "start the bus");
@@ -571,18 +330,31 @@ start(struct gw_worker *w, struct control *c, pthread_t *thread, struct gw_err *
     if (zmq_bind(c->pair, "inproc://work") != 0 || zmq_connect(w->pair, "inproc://work") != 0) {
         return gw_zmq_error(err, "connect the threads");
     }
-    c->dealer = gw_dealer_connect(w->zctx, w->coordinator, err);
+    c->dealer = gw_control_connect(w->zctx, o->coordinator, err);
     if (!c->dealer) {
         return err->cls;
     }
-    if (w->stage->receives && bind_data(w, err) != GW_OK) {
-        return err->cls;
+    if (w->stage->receives && gw_identity()) {
+        c->zap = gw_zap_start(w->zctx, gw_identity(), err);
+        if (!c->zap) {
+            return err->cls;
+        }
     }
-    c->w = w;
+    if (w->stage->receives) {
+        w->router = gw_worker_bind_data(w->zctx, o, w->endpoint, sizeof w->endpoint, err);
+        if (!w->router) {
+            return err->cls;
+        }
+    }
+    c->name = w->name;
+    c->uuid = w->uuid;
+    c->endpoint = w->endpoint;
+    c->stage = w->stage->id;
+    c->coordinator = o->coordinator;
     c->zctx = w->zctx;
     gw__heartbeat__init(&c->beat);
     c->beat.uuid = w->uuid;
-    if (pthread_create(thread, NULL, control_main, c) != 0) {
+    if (pthread_create(thread, NULL, gw_worker_control_main, c) != 0) {
         return gw_err_set(err, GW_RETRY, NULL, "start the control thread");
     }
     return GW_OK;
@@ -592,12 +364,12 @@ int
 gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
 {
     static struct gw_worker worker;
-    static struct control control;
+    static struct gw_worker_control control;
     struct gw_worker *w = &worker;
     struct gw_err err = {0};
-    const char *log_path = NULL;
+    struct gw_worker_options o = {0};
     w->stage = stage;
-    int code = parse_options(w, argc, argv, &log_path);
+    int code = gw_worker_options_parse(&o, stage, argc, argv);
     if (code >= 0) {
         return code;
     }
@@ -619,7 +391,9 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     gw_arena_init(&w->task_arena);
     gw_arena_init(&w->command_arena);
     pthread_t thread;
-    if (gw_log_open(w->name, log_path, &err) != GW_OK || start(w, &control, &thread, &err) != GW_OK) {
+    (void)gw_log_open(stage->name, NULL, NULL); // until it has a name of its own
+    if (gw_worker_identify(&o, stage, &err) != GW_OK || gw_log_open(o.name, o.log, &err) != GW_OK ||
+        start(w, &o, &control, &thread, &err) != GW_OK) {
         gw_log_err(GW_LOG_ERROR, &err, "cannot start");
         return err.cls == GW_CONFIG ? 2 : 1;
     }
@@ -630,6 +404,7 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     }
     (void)zmq_send(w->pair, "", 0, 0); // the control thread leaves
     pthread_join(thread, NULL);
+    gw_zap_stop(control.zap);
     gw_info("stopped");
-    return r == GW_OK || r == GW_END ? 0 : r == GW_CONFIG ? 2 : 1;
+    return control.refused ? 2 : r == GW_OK || r == GW_END ? 0 : r == GW_CONFIG ? 2 : 1;
 }

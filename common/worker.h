@@ -38,6 +38,11 @@ const char *gw_worker_name(const struct gw_worker *w);
 // The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome.
 const Gw__Task *gw_worker_task(const struct gw_worker *w);
 uint64_t gw_worker_task_tag(const struct gw_worker *w);
+// The password of one of the task's ends (`ep`): as it is found on this host (common/secret.h), else as the coordinator
+// handed it over. NULL: there is none, the client library's own ways apply. Lives until the arena is reset, or until
+// the next gw_worker_next.
+int gw_worker_password(struct gw_worker *w, const Gw__Endpoint *ep, struct gw_arena *a, const char **ret,
+                       struct gw_err *err);
 const char *gw_worker_task_uuid(const struct gw_worker *w);
 
 // The next command, in the worker's arena until the next call. GW_AGAIN at the deadline, GW_END when told to stop.
@@ -79,5 +84,6 @@ void gw_uuid(char out[37]);
 // Failure codes of godwit's own, which the coordinator acts on.
 #define GW_CODE_NO_SNAPSHOT "GW001" // the reader has lost its snapshot; another one may still have it
 #define GW_CODE_LOST        "GW002" // the worker is gone
+#define GW_CODE_LINK        "GW003" // the connection to the next worker broke, or does not come about
 
 #endif

@@ -11,7 +11,8 @@
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
 // stream.c   the changes on their way, once the rows are there
-// workers.c  hello, leases, jobs and their replies
+// workers.c  leases, jobs and their replies;  hello.c  who joins
+// routes.c   who works with whom
 // status.c   what people are told;  store.c  the SQLite file
 #ifndef GW_CO_H
 #define GW_CO_H
@@ -22,10 +23,11 @@
 
 #include "common/arena.h"
 #include "common/bus.h"
+#include "common/curve.h"
 #include "common/err.h"
 #include "common/worker.h"
 
-enum { WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX };
+enum { LISTENS_MAX = 4, WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX, DOUBTS_MAX = 256 };
 
 struct co;
 struct table;
@@ -35,11 +37,12 @@ struct flight;
 struct worker {
     bool alive;
     Gw__Stage stage;
-    char name[64], uuid[40], host[128], endpoint[256];
+    char name[64], uuid[40], host[128], endpoint[GW_ENDPOINT_MAX];
     uint32_t pid, restarts;
     uint8_t identity[GW_IDENTITY_MAX];
     size_t identity_len;
-    int64_t heard_us;
+    int64_t heard_us, lost_us;
+    bool trusted;         // nobody can listen to what is sent to it
     uint64_t job;         // in hand, 0 = idle
     uint64_t foreign_job; // still in hand from an earlier coordinator
     bool reserved;        // a capture that waits for its apply to be ready
@@ -120,7 +123,7 @@ struct flight {
     struct table *table;
     uint32_t chunk, generation;
     struct worker *apply, *capture, *transform;
-    char apply_uuid[40], transform_uuid[40];
+    char apply_uuid[40], capture_uuid[40], transform_uuid[40];
     uint64_t apply_job, capture_job, stream, epoch;
     bool durable, failed, lost, capture_done;
     struct gw_err err;
@@ -189,7 +192,7 @@ enum until { UNTIL_STOPPED, UNTIL_LOAD, UNTIL_CAUGHT_UP };
 // The changes on their way, through one worker of each stage.
 struct stream {
     struct worker *apply, *capture, *transform;
-    char transform_uuid[40];
+    char capture_uuid[40], transform_uuid[40];
     uint64_t apply_job, capture_job, id, epoch;
     bool until_now, failed, lost, ended; // ended: both ends say so, at a transaction's boundary
     struct gw_err err;
@@ -209,8 +212,14 @@ struct stream {
 struct co {
     enum mode mode;
     bool fresh, hold;
-    const char *state_dir, *listen;
-    struct gw_arena arena; // of the plan; grows with restarts of tables
+    const char *state_dir;
+    const char *listen; // the first endpoint: it names this run when the process is started again
+    const char *also[LISTENS_MAX];
+    size_t also_n;
+    bool remote;                                   // workers may be on other hosts
+    struct gw_zap *zap;                            // NULL: there are no keys
+    const char *source_password, *target_password; // found here, for workers that find none; NULL = none. Never stored
+    struct gw_arena arena;                         // of the plan; grows with restarts of tables
     Gw__Task *task;
     char uuid[40], incarnation[40];
     void *zctx, *router;
@@ -227,6 +236,12 @@ struct co {
     struct gw_err failure;
     bool already_complete, leave;
     int64_t stop_until_us;
+
+    struct {
+        char a[40], b[40]; // uuids
+        int64_t until_us;
+    } doubts[DOUBTS_MAX];
+    size_t doubts_next;
 
     struct gw_peer asker; // who asked for the status last; it is told of the end unasked
 
@@ -273,8 +288,23 @@ void co_print_fsm(void);              // the table, as a graph for dot(1)
 // phases.c
 void co_phase_job_tick(struct co *co);
 bool co_rows_missing(const struct co *co); // rows were refused, and the user did not say that this is no error
+// hello.c
+void co_take_hello(struct co *co, const struct gw_peer *peer, const char *address, const Gw__Hello *h);
+void co_send_welcome(struct co *co, const struct worker *w);
+
+// routes.c: which workers work with each other, and which do not reach each other
+// How little the link between two is liked: doubtful ones least, then those between hosts, which cost the network twice.
+size_t co_route_dislike(const struct co *co, const struct worker *from, const struct worker *to);
+// The transform that the apply is best reached from; of these the one with the fewest streams: it can carry many. NULL = none.
+struct worker *co_pick_transform(struct co *co, const struct worker *apply);
+// Idle workers that reach each other as well as any; false if a stage has none.
+bool co_pick_for_stream(struct co *co, struct worker **apply, struct worker **transform, struct worker **capture);
+void co_route_failed(struct co *co, const struct worker *a, const struct worker *b);
+bool co_route_doubtful(const struct co *co, const struct worker *a, const struct worker *b);
 
 // workers.c
+void co_send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m);
+void co_worker_lost(struct co *co, struct worker *w, const char *why);
 bool co_is_idle(const struct worker *w);
 struct worker *co_idle(struct co *co, Gw__Stage stage);
 size_t co_alive(const struct co *co, Gw__Stage stage);

@@ -30,7 +30,7 @@ landed(struct co *co, struct flight *f)
     f->table->flying--;
     f->used = false;
     co->flights_n--;
-    if (f->capture) {
+    if (f->capture && strcmp(f->capture->uuid, f->capture_uuid) == 0) {
         f->capture->reserved = false;
     }
 }
@@ -76,9 +76,9 @@ chunk_durable(struct co *co, struct flight *f, const Gw__Chunk *c)
     co->waiting_for[0] = 0;
     co->load_to_us = gw_wall_us();
     gw_info("chunk durable table=\"%s.%s\" chunk=%u epoch=%" PRIu64 " rows=%" PRIu64 " refused=%" PRIu64
-            " bytes=%" PRIu64,
+            " bytes=%" PRIu64 " worker=%s host=%s",
             t->plan->source->source_schema, t->plan->source->source_name, f->chunk, c->epoch, c->rows_written,
-            c->rows_refused, c->bytes);
+            c->rows_refused, c->bytes, f->apply->name, f->apply->host);
     refused_rows(co, t);
 }
 
@@ -120,6 +120,10 @@ reopen(struct co *co, struct flight *f)
         co_table_error(co, t, e);
         return;
     case GW_FENCED:
+        if (strcmp(e->code, GW_CODE_LINK) == 0) {
+            rt->retry_us += co_backoff_us(co, rt->failures); // nobody else owns it
+            return;
+        }
         if (rt->failures > FENCED_MAX) {
             gw_err_hint(e, "does another godwit work on the same task?");
             co_table_error(co, t, e);
@@ -211,6 +215,9 @@ capture_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     w->reserved = false;
     f->capture = NULL;
     f->capture_done = e->cls == GW_OK;
+    if (strcmp(e->code, GW_CODE_LINK) == 0) {
+        co_route_failed(co, w, f->transform);
+    }
     if (e->cls != GW_OK && !f->durable) {
         // The snapshot cannot see this table as it is stored now: nobody else who is in it can, either.
         if (e->cls == GW_AGAIN && strcmp(e->code, GW_CODE_NO_SNAPSHOT) != 0) {
@@ -227,9 +234,12 @@ co_flight_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed 
 {
     for (size_t i = 0; i < FLIGHTS_MAX; i++) {
         struct flight *f = &co->flights[i];
-        if (f->used && f->transform == w && f->stream == sf->stream && f->epoch == sf->epoch) {
+        if (f->used && !f->durable && f->stream == sf->stream && f->epoch == sf->epoch) {
             struct gw_err e = {0};
             gw_failure_to_err(sf->failure, &e);
+            if (strcmp(e.code, GW_CODE_LINK) == 0) {
+                co_route_failed(co, w, w == f->transform ? f->apply : f->transform);
+            }
             flight_failed(co, f, &e);
             settle(co, f);
         }
@@ -278,7 +288,13 @@ check_stalls(struct co *co)
             f->capture_done || (f->capture_job && f->capture->waiting && now - f->capture->moved_us > stall_us);
         if (sender_idle && now - f->apply->moved_us > stall_us) {
             struct gw_err e = {0};
-            gw_err_set(&e, GW_RETRY, NULL, "stream %" PRIu64 " stands still", f->stream);
+            gw_err_set(&e, GW_RETRY, NULL, "stream %" PRIu64 " from %s over %s to %s stands still", f->stream,
+                       f->capture ? f->capture->name : "a worker that is done", f->transform->name, f->apply->name);
+            // Which of the two links it is, nobody has noticed.
+            co_route_failed(co, f->transform, f->apply);
+            if (f->capture) {
+                co_route_failed(co, f->capture, f->transform);
+            }
             flight_failed(co, f, &e);
             settle(co, f);
         }
@@ -296,8 +312,8 @@ co_flight_ready(struct co *co, uint64_t job, uint64_t epoch)
             continue;
         }
         f->epoch = epoch;
-        if (!f->capture || !f->capture->alive || f->capture->job || !f->transform->alive ||
-            strcmp(f->transform->uuid, f->transform_uuid) != 0) {
+        if (!f->capture || !f->capture->alive || f->capture->job || strcmp(f->capture->uuid, f->capture_uuid) != 0 ||
+            !f->transform->alive || strcmp(f->transform->uuid, f->transform_uuid) != 0) {
             struct gw_err e = {0};
             gw_err_set(&e, GW_RETRY, GW_CODE_LOST, "a worker went before the chunk was begun");
             flight_failed(co, f, &e);
@@ -324,41 +340,20 @@ co_flight_ready(struct co *co, uint64_t job, uint64_t epoch)
     }
 }
 
-// The transform with the fewest streams: it can carry many.
 static struct worker *
-pick_transform(struct co *co)
+pick_capture(struct co *co, const struct table *t, const struct worker *transform)
 {
     struct worker *best = NULL;
-    size_t least = 0;
-    for (size_t i = 0; i < co->workers_n; i++) {
-        struct worker *w = &co->workers[i];
-        if (!w->alive || w->stage != GW__STAGE__STAGE_TRANSFORM) {
-            continue;
-        }
-        size_t n = 0;
-        for (size_t k = 0; k < FLIGHTS_MAX; k++) {
-            n += co->flights[k].used && co->flights[k].transform == w;
-        }
-        if (!best || n < least) {
-            best = w;
-            least = n;
-        }
-    }
-    return best;
-}
-
-static struct worker *
-pick_capture(struct co *co, const struct table *t)
-{
     for (size_t i = 0; i < co->workers_n; i++) {
         struct worker *w = &co->workers[i];
         if (co_is_idle(w) && w->stage == GW__STAGE__STAGE_CAPTURE && w->token &&
             (!t->plan->one_snapshot || !t->token || strcmp(t->token, w->token) == 0) &&
-            (!co->shared || !co->token || strcmp(co->token, w->token) == 0)) {
-            return w;
+            (!co->shared || !co->token || strcmp(co->token, w->token) == 0) &&
+            (!best || co_route_dislike(co, w, transform) < co_route_dislike(co, best, transform))) {
+            best = w;
         }
     }
-    return NULL;
+    return best;
 }
 
 // The next chunk of a table, or -1.
@@ -407,6 +402,7 @@ take_off(struct co *co, struct table *t, uint32_t chunk, struct worker *apply, s
                          .capture = capture,
                          .transform = transform,
                          .stream = ++co->next_stream};
+    snprintf(f->capture_uuid, sizeof f->capture_uuid, "%s", capture->uuid);
     snprintf(f->transform_uuid, sizeof f->transform_uuid, "%s", transform->uuid);
     co->flights_n++;
     t->flying++;
@@ -438,7 +434,7 @@ co_flights_tick(struct co *co)
     check_stalls(co);
     while (co_running(co) && co->flights_n < co->task->load->max_subtasks) {
         struct worker *apply = co_idle(co, GW__STAGE__STAGE_APPLY);
-        struct worker *transform = pick_transform(co);
+        struct worker *transform = apply ? co_pick_transform(co, apply) : NULL;
         if (!apply || !transform) {
             return;
         }
@@ -446,14 +442,15 @@ co_flights_tick(struct co *co)
         int64_t now = gw_now_us();
         for (size_t i = 0; i < co->tables_n; i++) {
             struct table *t = &co->tables[i];
-            if (t->state == T_LOADING && (!best || better(t, best)) && open_chunk(t, now) >= 0 && pick_capture(co, t)) {
+            if (t->state == T_LOADING && (!best || better(t, best)) && open_chunk(t, now) >= 0 &&
+                pick_capture(co, t, transform)) {
                 best = t;
             }
         }
         if (!best) {
             return;
         }
-        take_off(co, best, (uint32_t)open_chunk(best, now), apply, pick_capture(co, best), transform);
+        take_off(co, best, (uint32_t)open_chunk(best, now), apply, pick_capture(co, best, transform), transform);
         if (GW_FAULT("coordinator.after_assign")) {
             return;
         }

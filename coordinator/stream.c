@@ -176,6 +176,9 @@ capture_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply,
     co->stream.capture_job = 0;
     w->reserved = false;
     co_forget_snapshot(w); // its connection was the stream's
+    if (strcmp(e->code, GW_CODE_LINK) == 0) {
+        co_route_failed(co, w, co->stream.transform);
+    }
     if (e->cls != GW_OK) {
         stream_failed(co, e);
     }
@@ -186,9 +189,12 @@ void
 co_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f)
 {
     struct stream *s = &co->stream;
-    if (s->id && s->transform == w && s->id == f->stream && s->epoch == f->epoch) {
+    if (s->id && s->id == f->stream && s->epoch == f->epoch) {
         struct gw_err e = {0};
         gw_failure_to_err(f->failure, &e);
+        if (strcmp(e.code, GW_CODE_LINK) == 0) {
+            co_route_failed(co, w, w == s->transform ? s->apply : s->transform);
+        }
         stream_failed(co, &e);
     }
 }
@@ -257,8 +263,8 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
     }
     s->epoch = epoch;
     s->captured_before = settled_changes(progress->counts);
-    if (!s->capture->alive || s->capture->job || !s->transform->alive ||
-        strcmp(s->transform->uuid, s->transform_uuid) != 0) {
+    if (!s->capture->alive || s->capture->job || strcmp(s->capture->uuid, s->capture_uuid) != 0 ||
+        !s->transform->alive || strcmp(s->transform->uuid, s->transform_uuid) != 0) {
         struct gw_err e = {0};
         gw_err_set(&e, GW_RETRY, GW_CODE_LOST, "a worker went before the stream was begun");
         stream_failed(co, &e);
@@ -296,6 +302,7 @@ begin(struct co *co, struct worker *apply, struct worker *capture, struct worker
     s->err = (struct gw_err){0};
     s->captured = 0;
     s->caught_up = false;
+    snprintf(s->capture_uuid, sizeof s->capture_uuid, "%s", capture->uuid);
     snprintf(s->transform_uuid, sizeof s->transform_uuid, "%s", transform->uuid);
     capture->reserved = true;
     struct gw_arena a;
@@ -309,17 +316,6 @@ begin(struct co *co, struct worker *apply, struct worker *capture, struct worker
     cmd.apply_stream = &as;
     s->apply_job = co_send(co, apply, &cmd, apply_done, NULL, "applies changes");
     gw_arena_fini(&a);
-}
-
-static struct worker *
-any_transform(struct co *co)
-{
-    for (size_t i = 0; i < co->workers_n; i++) {
-        if (co->workers[i].alive && co->workers[i].stage == GW__STAGE__STAGE_TRANSFORM) {
-            return &co->workers[i];
-        }
-    }
-    return NULL;
 }
 
 bool
@@ -338,9 +334,8 @@ co_stream_tick(struct co *co, bool until_now)
     if (s->retry_us > gw_now_us()) {
         return false;
     }
-    struct worker *apply = co_idle(co, GW__STAGE__STAGE_APPLY), *capture = co_idle(co, GW__STAGE__STAGE_CAPTURE);
-    struct worker *transform = any_transform(co);
-    if (apply && capture && transform) {
+    struct worker *apply, *transform, *capture;
+    if (co_pick_for_stream(co, &apply, &transform, &capture)) {
         begin(co, apply, capture, transform, until_now);
         (void)GW_FAULT("coordinator.stream_assigned");
     }

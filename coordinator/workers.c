@@ -10,12 +10,11 @@
 #include "coordinator/co.h"
 
 static const int64_t silent_us = 10 * GW_S; // a worker that says nothing for this long is gone
-enum { LEASE_MS = 15000 };
 
 // ---- sending -----------------------------------------------------------------------------------
 
-static void
-send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m)
+void
+co_send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m)
 {
     if (zmq_send(co->router, identity, len, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
         return; // gone: its lease runs out, or its successor says hello
@@ -26,26 +25,12 @@ send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m
     }
 }
 
-static void
-send_welcome(struct co *co, const struct worker *w)
-{
-    Gw__Welcome welcome = GW__WELCOME__INIT;
-    welcome.incarnation = co->incarnation;
-    welcome.task_uuid = co->uuid;
-    welcome.task = co->task;
-    welcome.lease_ms = LEASE_MS;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_WELCOME;
-    m.welcome = &welcome;
-    send_to(co, w->identity, w->identity_len, &m);
-}
-
 void
 co_welcome_all(struct co *co)
 {
     for (size_t i = 0; i < co->workers_n; i++) {
         if (co->workers[i].alive) {
-            send_welcome(co, &co->workers[i]);
+            co_send_welcome(co, &co->workers[i]);
         }
     }
 }
@@ -59,7 +44,7 @@ co_stop_workers(struct co *co)
     m.stop = &stop;
     for (size_t i = 0; i < co->workers_n; i++) {
         if (co->workers[i].alive) {
-            send_to(co, co->workers[i].identity, co->workers[i].identity_len, &m);
+            co_send_to(co, co->workers[i].identity, co->workers[i].identity_len, &m);
         }
     }
 }
@@ -81,7 +66,7 @@ co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void 
     Gw__Control m = GW__CONTROL__INIT;
     m.body_case = GW__CONTROL__BODY_COMMAND;
     m.command = cmd;
-    send_to(co, w->identity, w->identity_len, &m);
+    co_send_to(co, w->identity, w->identity_len, &m);
     return cmd->job;
 }
 
@@ -99,7 +84,7 @@ co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64
     m.body_case = GW__CONTROL__BODY_CANCEL;
     m.cancel = &k;
     if (w->alive) {
-        send_to(co, w->identity, w->identity_len, &m);
+        co_send_to(co, w->identity, w->identity_len, &m);
     }
 }
 
@@ -107,7 +92,7 @@ void
 co_tell(struct co *co, struct worker *w, const Gw__Control *m)
 {
     if (w->alive) {
-        send_to(co, w->identity, w->identity_len, m);
+        co_send_to(co, w->identity, w->identity_len, m);
     }
 }
 
@@ -209,14 +194,15 @@ take_reply(struct co *co, struct worker *w, const Gw__Reply *reply)
     gw_debug("reply to job %" PRIu64 " which nobody waits for", reply->job);
 }
 
-static void
-worker_lost(struct co *co, struct worker *w, const char *why)
+void
+co_worker_lost(struct co *co, struct worker *w, const char *why)
 {
     if (!w->alive) {
         return;
     }
     gw_warn("worker=%s pid=%u is gone: %s", w->name, w->pid, why);
     w->alive = false;
+    w->lost_us = gw_now_us();
     w->reserved = false;
     w->restarts++;
     co_forget_snapshot(w);
@@ -244,7 +230,7 @@ co_check_leases(struct co *co)
     for (size_t i = 0; i < co->workers_n; i++) {
         struct worker *w = &co->workers[i];
         if (w->alive && now - w->heard_us > silent_us) {
-            worker_lost(co, w, "no heartbeat for ten seconds");
+            co_worker_lost(co, w, "no heartbeat for ten seconds");
         }
     }
 }
@@ -272,54 +258,6 @@ by_identity(struct co *co, const struct gw_peer *peer)
         }
     }
     return NULL;
-}
-
-static void
-take_hello(struct co *co, const struct gw_peer *peer, const Gw__Hello *h)
-{
-    if (h->stage < GW__STAGE__STAGE_CAPTURE || h->stage > GW__STAGE__STAGE_APPLY || !h->name[0] ||
-        h->protocol != GW_BUS_VERSION) {
-        gw_warn("hello of \"%.60s\" is refused: protocol %u, this is %d", h->name, h->protocol, GW_BUS_VERSION);
-        return;
-    }
-    struct worker *w = NULL;
-    for (size_t i = 0; i < co->workers_n && !w; i++) {
-        if (strcmp(co->workers[i].name, h->name) == 0) {
-            w = &co->workers[i];
-        }
-    }
-    if (!w) {
-        if (co->workers_n == WORKERS_MAX) {
-            gw_warn("hello of \"%.60s\" is refused: there are %d workers already", h->name, WORKERS_MAX);
-            return;
-        }
-        w = &co->workers[co->workers_n++];
-    } else if (w->alive && strcmp(w->uuid, h->uuid) != 0) {
-        worker_lost(co, w, "another process has taken its name");
-    }
-    bool again = w->alive;
-    uint32_t restarts = w->restarts;
-    uint64_t job = w->job;
-    if (!again) {
-        *w = (struct worker){.restarts = restarts};
-        job = 0;
-    }
-    w->alive = true;
-    w->job = job;
-    w->foreign_job = again ? w->foreign_job : h->job;
-    w->stage = h->stage;
-    w->pid = h->pid;
-    w->heard_us = gw_now_us();
-    snprintf(w->name, sizeof w->name, "%s", h->name);
-    snprintf(w->uuid, sizeof w->uuid, "%s", h->uuid);
-    snprintf(w->host, sizeof w->host, "%s", h->host);
-    snprintf(w->endpoint, sizeof w->endpoint, "%s", h->data_endpoint);
-    memcpy(w->identity, peer->id, peer->len);
-    w->identity_len = peer->len;
-    if (!again) {
-        gw_info("worker=%s pid=%u is here", w->name, w->pid);
-    }
-    send_welcome(co, w);
 }
 
 // A command or its reply can be lost with a connection. The worker's own messages come in order, so one that
@@ -361,7 +299,7 @@ take_heartbeat(struct co *co, const struct gw_peer *peer, const Gw__Heartbeat *b
         w->foreign_job = w->foreign_job == b->job ? b->job : 0;
         check_job(co, w, b->job);
     }
-    send_to(co, peer->id, peer->len, &m);
+    co_send_to(co, peer->id, peer->len, &m);
 }
 
 static void
@@ -372,7 +310,7 @@ answer_status(struct co *co, const struct gw_peer *peer)
     Gw__Control m = GW__CONTROL__INIT;
     m.body_case = GW__CONTROL__BODY_STATUS;
     m.status = co_status(co, &a);
-    send_to(co, peer->id, peer->len, &m);
+    co_send_to(co, peer->id, peer->len, &m);
     gw_arena_fini(&a);
 }
 
@@ -385,14 +323,19 @@ co_tell_asker(struct co *co)
 }
 
 static void
-dispatch(struct co *co, const struct gw_peer *peer, const Gw__Control *m)
+dispatch(struct co *co, const struct gw_peer *peer, const char *address, const Gw__Control *m)
 {
     struct worker *w = by_identity(co, peer);
     if (w) {
         w->heard_us = gw_now_us();
     }
     switch (m->body_case) {
-    case GW__CONTROL__BODY_HELLO: take_hello(co, peer, m->hello); break;
+    case GW__CONTROL__BODY_HELLO: co_take_hello(co, peer, address, m->hello); break;
+    case GW__CONTROL__BODY_GOODBYE:
+        if (w && strcmp(w->uuid, m->goodbye->uuid) == 0) {
+            co_worker_lost(co, w, "it left");
+        }
+        break;
     case GW__CONTROL__BODY_HEARTBEAT: take_heartbeat(co, peer, m->heartbeat); break;
     case GW__CONTROL__BODY_STATUS_REQUEST:
         co->asker = *peer;
@@ -446,7 +389,8 @@ co_receive(struct co *co)
         gw_arena_init(&a);
         const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(&msg), zmq_msg_size(&msg));
         if (m) {
-            dispatch(co, &peer, m);
+            const char *address = zmq_msg_gets(&msg, "Peer-Address");
+            dispatch(co, &peer, address ? address : "", m);
         } else {
             gw_warn("malformed control message of %zu bytes is dropped", zmq_msg_size(&msg));
         }

@@ -7,6 +7,7 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/link.h"
 #include "common/log.h"
 #include "transform/changes.h"
 
@@ -16,8 +17,7 @@ enum { ROUTES_MAX = 128, LINKS_MAX = 64 };
 struct pending {
     struct pending *next;
     zmq_msg_t payload;
-    Gw__DataKind kind;
-    uint32_t rows;
+    struct gw_envelope env; // kind, rows, codec and raw size are what it goes out with
 };
 
 // A stream on its way through.
@@ -30,7 +30,8 @@ struct route {
     size_t columns;
     struct gw_changes *changes; // NULL: a chunk's rows
     uint64_t bytes_out, truncated;
-    bool ended; // END has been taken in
+    bool ended;      // END has been taken in
+    unsigned breaks; // of the link out, when the stream began
 };
 
 struct transform {
@@ -38,14 +39,22 @@ struct transform {
     struct gw_arena arena; // of the job in hand
     struct route *routes[ROUTES_MAX];
     size_t routes_n;
-    struct {
-        char *endpoint;
-        void *socket;
-    } links[LINKS_MAX];
+    struct gw_link links[LINKS_MAX]; // suspect: a stream on it has failed, what comes next gets a new connection
     size_t links_n;
 };
 
 // ---- routes ------------------------------------------------------------------------------------
+
+static struct gw_link *
+link_of(struct transform *t, const void *socket)
+{
+    for (size_t i = 0; i < t->links_n; i++) {
+        if (t->links[i].socket == socket) {
+            return &t->links[i];
+        }
+    }
+    return NULL;
+}
 
 static void
 route_free(struct transform *t, size_t at)
@@ -62,6 +71,15 @@ route_free(struct transform *t, size_t at)
     free(r->is_hex);
     free(r);
     t->routes[at] = t->routes[--t->routes_n];
+}
+
+// All of it was sent on.
+static void
+route_end(struct transform *t, size_t at)
+{
+    const struct route *r = t->routes[at];
+    gw_link_ended(link_of(t, r->out.socket), r->in.stream, r->in.epoch, r->breaks);
+    route_free(t, at);
 }
 
 static struct route *
@@ -85,20 +103,45 @@ fail_stream(struct transform *t, size_t at, const struct gw_err *err)
     route_free(t, at);
 }
 
+static bool
+link_is_used(const struct transform *t, const void *socket)
+{
+    for (size_t k = 0; k < t->routes_n; k++) {
+        if (t->routes[k]->out.socket == socket) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+drop_link(struct transform *t, size_t at)
+{
+    gw_link_close(&t->links[at]);
+    t->links[at] = t->links[--t->links_n];
+}
+
 // A link whose routes are all gone may go, too.
 static void
 drop_idle_link(struct transform *t)
 {
     for (size_t i = 0; i < t->links_n; i++) {
-        bool used = false;
-        for (size_t k = 0; k < t->routes_n; k++) {
-            used = used || t->routes[k]->out.socket == t->links[i].socket;
-        }
-        if (!used) {
-            zmq_close(t->links[i].socket);
-            free(t->links[i].endpoint);
-            t->links[i] = t->links[--t->links_n];
+        if (!link_is_used(t, t->links[i].socket)) {
+            drop_link(t, i);
             return;
+        }
+    }
+}
+
+// Links that a stream failed on go as soon as the streams that still hope for them have ended.
+static void
+drop_suspect_links(struct transform *t)
+{
+    for (size_t i = 0; i < t->links_n;) {
+        if (t->links[i].suspect && !link_is_used(t, t->links[i].socket)) {
+            drop_link(t, i);
+        } else {
+            i++;
         }
     }
 }
@@ -107,7 +150,7 @@ static void *
 link_to(struct transform *t, const char *endpoint, struct gw_err *err)
 {
     for (size_t i = 0; i < t->links_n; i++) {
-        if (strcmp(t->links[i].endpoint, endpoint) == 0) {
+        if (!t->links[i].suspect && strcmp(t->links[i].endpoint, endpoint) == 0) {
             return t->links[i].socket;
         }
     }
@@ -118,13 +161,37 @@ link_to(struct transform *t, const char *endpoint, struct gw_err *err)
         gw_err_set(err, GW_RETRY, NULL, "too many apply processes at once: %d", LINKS_MAX);
         return NULL;
     }
-    void *s = gw_dealer_connect(gw_worker_zctx(t->w), endpoint, err);
-    if (s) {
-        t->links[t->links_n].endpoint = strdup(endpoint);
-        gw_assert(t->links[t->links_n].endpoint);
-        t->links[t->links_n++].socket = s;
+    struct gw_link *l = &t->links[t->links_n];
+    if (gw_link_open(l, gw_worker_zctx(t->w), endpoint, err) != GW_OK) {
+        return NULL;
     }
-    return s;
+    t->links_n++;
+    return l->socket;
+}
+
+// Streams whose connection broke under them are lost; so are those whose connection does not come about.
+static void
+check_links(struct transform *t)
+{
+    for (size_t i = 0; i < t->links_n; i++) {
+        uint64_t stream, epoch;
+        struct gw_err err = {0};
+        gw_link_look(&t->links[i]);
+        while (gw_link_take_lost(&t->links[i], &stream, &epoch, &err)) {
+            t->links[i].suspect = true;
+            gw_worker_stream_failed(t->w, stream, epoch, &err);
+        }
+    }
+    for (size_t i = 0; i < t->routes_n;) {
+        struct gw_err err = {0};
+        struct gw_link *l = link_of(t, t->routes[i]->out.socket);
+        if (gw_link_check(l, t->routes[i]->breaks, &err) != GW_OK) {
+            l->suspect = true;
+            fail_stream(t, i, &err);
+        } else {
+            i++;
+        }
+    }
 }
 
 // Which columns are cut, in the order of the fields.
@@ -157,9 +224,12 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
 {
     struct gw_arena a;
     gw_arena_init(&a);
-    const Gw__StreamOpen *open = gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
+    const Gw__StreamOpen *open = NULL;
     int r = GW_OK;
     void *socket = NULL;
+    if (env->codec == GW__CODEC__CODEC_RAW) { // only rows travel packed
+        open = gw__stream_open__unpack(gw_arena_pb(&a), zmq_msg_size(payload), zmq_msg_data(payload));
+    }
     if (!open || env->sequence != 0 || open->window_bytes == 0) {
         r = gw_err_set(err, GW_BUG, NULL, "malformed start of stream %" PRIu64, env->stream);
     } else if (t->routes_n == ROUTES_MAX) {
@@ -173,6 +243,8 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
         gw_inflow_init(&route->in, peer, env->task, env, open->window_bytes);
         gw_inflow_consumed(&route->in, gw_worker_router(t->w), 0); // the opening message may be a large one
         gw_sender_init(&route->out, socket, env->task, env->stream, env->epoch, open->window_bytes);
+        gw_link_look(link_of(t, socket));
+        route->breaks = link_of(t, socket)->breaks;
         if (open->n_tables) {
             route->changes = gw_changes_new(open);
         } else {
@@ -191,14 +263,14 @@ open_route(struct transform *t, const struct gw_peer *peer, const struct gw_enve
 static int
 flush_route(struct transform *t, struct route *r, struct gw_err *err)
 {
-    while (r->head && gw_sender_may_send(&r->out, zmq_msg_size(&r->head->payload))) {
+    while (r->head && gw_sender_may_send(&r->out, r->head->env.raw_size)) {
         struct pending *p = r->head;
         r->head = p->next;
         if (!r->head) {
             r->tail = &r->head;
         }
-        size_t len = zmq_msg_size(&p->payload);
-        int s = gw_sender_send(&r->out, p->kind, p->rows, &p->payload, err);
+        size_t len = p->env.raw_size;
+        int s = gw_sender_forward(&r->out, &p->env, &p->payload, err);
         free(p);
         if (s != GW_OK) {
             return s;
@@ -209,15 +281,20 @@ flush_route(struct transform *t, struct route *r, struct gw_err *err)
 }
 
 static int
-cut_message(struct route *r, zmq_msg_t *payload, struct gw_err *err)
+cut_message(struct route *r, struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
 {
     struct gw_buf out;
+    int c = gw_payload_unpack(env, payload, err);
+    if (c != GW_OK) {
+        return c;
+    }
     gw_buf_init(&out, GW_PAYLOAD_MAX);
-    int c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex, r->columns, &out,
-                        &r->truncated, err);
+    c = gw_cut_rows(zmq_msg_data(payload), zmq_msg_size(payload), r->max_bytes, r->is_hex, r->columns, &out,
+                    &r->truncated, err);
     if (c == GW_OK) {
         zmq_msg_close(payload);
         gw_msg_take(payload, &out);
+        env->raw_size = zmq_msg_size(payload);
     }
     gw_buf_fini(&out);
     return c;
@@ -250,18 +327,24 @@ static int
 forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq_msg_t *payload, struct gw_err *err)
 {
     int c = GW_OK;
-    uint64_t came = zmq_msg_size(payload);
+    struct gw_envelope out = *env;
     if (GW_FAULT("transform.forward")) {
         return gw_err_set(err, GW_RETRY, NULL, "fault point transform.forward");
     }
     if (env->kind == GW__DATA_KIND__DATA_ROWS) {
-        c = r->max_bytes ? cut_message(r, payload, err) : GW_OK;
-        r->bytes_out += zmq_msg_size(payload);
-    } else if (env->kind == GW__DATA_KIND__DATA_CHANGES) {
+        // What no rule touches stays as it came, packed or not.
+        c = r->max_bytes ? cut_message(r, &out, payload, err) : GW_OK;
+        r->bytes_out += out.raw_size;
+    } else {
+        c = gw_payload_unpack(&out, payload, err);
+    }
+    if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_CHANGES) {
         c = r->changes ? gw_changes_pass(r->changes, payload, &r->truncated, err) : GW_OK;
-        r->bytes_out += zmq_msg_size(payload);
-    } else if (env->kind == GW__DATA_KIND__DATA_END) {
+        out.raw_size = zmq_msg_size(payload);
+        r->bytes_out += out.raw_size;
+    } else if (c == GW_OK && env->kind == GW__DATA_KIND__DATA_END) {
         c = rewrite_end(r, payload, err);
+        out.raw_size = zmq_msg_size(payload);
         r->ended = true;
     }
     if (c != GW_OK) {
@@ -269,12 +352,12 @@ forward(struct transform *t, struct route *r, const struct gw_envelope *env, zmq
     }
     struct pending *p = malloc(sizeof *p);
     gw_assert(p);
-    *p = (struct pending){.kind = env->kind, .rows = env->rows};
+    *p = (struct pending){.env = out};
     zmq_msg_init(&p->payload);
     zmq_msg_move(&p->payload, payload);
     // Bytes that a cut took away are consumed here; the rest when it is sent on.
-    if (zmq_msg_size(&p->payload) < came) {
-        gw_inflow_consumed(&r->in, gw_worker_router(t->w), came - zmq_msg_size(&p->payload));
+    if (out.raw_size < env->raw_size) {
+        gw_inflow_consumed(&r->in, gw_worker_router(t->w), env->raw_size - out.raw_size);
     }
     *r->tail = p;
     r->tail = &p->next;
@@ -307,7 +390,7 @@ take_message(struct transform *t, const struct gw_peer *peer, const struct gw_en
         gw_worker_stream_failed(t->w, env->stream, env->epoch, &err);
         gw_send_reset(gw_worker_router(t->w), peer, env->task, env->stream, env->epoch);
     } else if (r->ended && !r->head) {
-        route_free(t, at);
+        route_end(t, at);
     }
 }
 
@@ -322,7 +405,7 @@ take_data(struct transform *t)
         zmq_msg_t payload;
         zmq_msg_init(&payload);
         struct gw_err err = {0};
-        int r = gw_receive(gw_worker_router(t->w), gw_worker_task_tag(t->w), &peer, &env, &payload, &err);
+        int r = gw_receive_packed(gw_worker_router(t->w), gw_worker_task_tag(t->w), &peer, &env, &payload, &err);
         if (r == GW_OK) {
             take_message(t, &peer, &env, &payload);
         } else if (r != GW_AGAIN) {
@@ -363,7 +446,7 @@ take_credit(struct transform *t, void *socket)
         } else if (flush_route(t, r, &err) != GW_OK) {
             fail_stream(t, at, &err);
         } else if (r->ended && !r->head) {
-            route_free(t, at);
+            route_end(t, at);
         }
     }
 }
@@ -379,6 +462,8 @@ take_cancels(struct transform *t)
             struct route *r = t->routes[i];
             if (r->in.stream == stream && r->in.epoch <= epoch) {
                 gw_send_reset(gw_worker_router(t->w), &r->in.peer, r->in.task, stream, r->in.epoch);
+                link_of(t, r->out.socket)->suspect =
+                    true; // it may be called back because nothing arrives at the other end
                 route_free(t, i);
             } else {
                 i++;
@@ -421,16 +506,22 @@ transform_run(struct gw_worker *w, struct gw_err *err)
             break;
         }
         take_cancels(&t);
-        zmq_pollitem_t items[LINKS_MAX + 1];
+        check_links(&t);
+        drop_suspect_links(&t); // not while their sockets are being looked at
+        zmq_pollitem_t items[2 * LINKS_MAX + 1];
         int n = 0;
         items[n++] = (zmq_pollitem_t){.socket = gw_worker_router(w), .events = ZMQ_POLLIN};
         for (size_t i = 0; i < t.links_n; i++) {
             items[n++] = (zmq_pollitem_t){.socket = t.links[i].socket, .events = ZMQ_POLLIN};
         }
+        int links = n;
+        for (size_t i = 0; i < t.links_n; i++) {
+            items[n++] = (zmq_pollitem_t){.socket = t.links[i].watch, .events = ZMQ_POLLIN};
+        }
         r = gw_worker_poll(w, items, n, gw_now_us() + GW_S, false, err);
         if (r == GW_OK) {
             (void)take_data(&t);
-            for (int i = 1; i < n; i++) {
+            for (int i = 1; i < links; i++) {
                 if (items[i].revents) {
                     take_credit(&t, items[i].socket);
                 }
@@ -442,9 +533,8 @@ transform_run(struct gw_worker *w, struct gw_err *err)
     while (t.routes_n) {
         route_free(&t, 0);
     }
-    for (size_t i = 0; i < t.links_n; i++) {
-        zmq_close(t.links[i].socket);
-        free(t.links[i].endpoint);
+    while (t.links_n) {
+        drop_link(&t, 0);
     }
     gw_arena_fini(&t.arena);
     return r;

@@ -49,7 +49,7 @@ def test_schema_and_findings(world, pair):
     against(f"{pair_ids(pair)}.txt", stable("# findings\n" + "\n".join(findings) + "\n\n# schema\n" + schema + "\n"))
 
 
-@pytest.mark.parametrize("command", ["", "run", "check", "tables", "drop"])
+@pytest.mark.parametrize("command", ["", "run", "check", "tables", "drop", "keygen"])
 def test_help(command):
     argv = [str(BIN / "godwit")] + ([command] if command else []) + ["--help"]
     p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -103,7 +103,7 @@ class PostgreSQLDatabase(Database):
 
     @property
     def url(self):
-        return f"postgresql://{USER}@127.0.0.1:{self.server.port}/{self.name}"
+        return f"postgresql://{USER}@{self.server.address}:{self.server.port}/{self.name}"
 
     def connect(self):
         c = self.server.connect(self.name)
@@ -143,7 +143,7 @@ class MySQLDatabase(Database):
 
     @property
     def url(self):
-        return f"mysql://{USER}@127.0.0.1:{self.server.port}/{self.name}"
+        return f"mysql://{USER}@{self.server.address}:{self.server.port}/{self.name}"
 
     def quote(self, name):
         return "`" + name.replace("`", "``") + "`"

@@ -1,4 +1,5 @@
-"""Throw-away PostgreSQL, MariaDB and MySQL servers: loopback only, in a temporary folder, ended by their own pid.
+"""Throw-away PostgreSQL, MariaDB and MySQL servers: loopback only, or on the address of a host of harness/network.py, in a
+temporary folder, ended by their own pid.
 
 A server dies with the process that started it (PR_SET_PDEATHSIG), so that nothing outlives an interrupted run.
 """
@@ -49,8 +50,10 @@ class Server:
     engine = ""
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder):
+    def __init__(self, folder, host=None):
         self.folder = Path(folder)
+        self.host = host  # of a Network; tests reach the server over its Unix socket then
+        self.address = host.address if host else "127.0.0.1"
         self.folder.mkdir(parents=True)
         self.port = free_port()
         self.log_path = self.folder / "server.log"
@@ -74,7 +77,7 @@ class Server:
         with open(self.log_path, "ab") as log:
             # A session of its own: a terminal's Ctrl-C is for pytest, which then stops the server in order.
             self.process = subprocess.Popen(
-                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                self.host.command(self.command()) if self.host else self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
         try:
             wait_until(f"{self.engine} on port {self.port}", 60, self.answers, self.running)
@@ -126,8 +129,8 @@ class PostgreSQL(Server):
     engine = "postgresql"
     stop_signal = signal.SIGINT  # fast: sessions are ended
 
-    def __init__(self, folder, durable=False, settings=None):
-        super().__init__(folder)
+    def __init__(self, folder, durable=False, settings=None, host=None):
+        super().__init__(folder, host)
         self.bin = pg_bin()
         self.data = self.folder / "data"
         self.durable = durable
@@ -153,10 +156,13 @@ class PostgreSQL(Server):
             + ["--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
             cwd="/",
         )
+        if self.host:
+            with open(self.data / "pg_hba.conf", "a") as f:
+                f.write("host all all 10.77.0.0/24 scram-sha-256\n")
 
     def command(self):
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.address,
             "port": self.port,
             "unix_socket_directories": self.folder,
             "fsync": "on" if self.durable else "off",
@@ -190,7 +196,8 @@ class PostgreSQL(Server):
         import psycopg2
 
         c = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database, connect_timeout=10, **kw
+            host=str(self.folder) if self.host else self.address, port=self.port, user=USER, password=PASSWORD,
+            dbname=database, connect_timeout=10, **kw
         )
         c.autocommit = True
         return c
@@ -222,8 +229,8 @@ class PostgreSQL(Server):
 class MariaDB(Server):
     engine = "mysql"
 
-    def __init__(self, folder, durable=False, settings=None):
-        super().__init__(folder)
+    def __init__(self, folder, durable=False, settings=None, host=None):
+        super().__init__(folder, host)
         self.data = self.folder / "data"
         self.socket = self.folder / "s"
         self.durable = durable
@@ -251,7 +258,7 @@ class MariaDB(Server):
             "pid-file": self.folder / "pid",
             "tmpdir": self.tmpdir(),  # a server that starts clears its own of what others may be using
             "port": self.port,
-            "bind-address": "127.0.0.1",
+            "bind-address": self.address,
             "skip-networking": 0,
             "local-infile": 1,
             "skip-name-resolve": 1,
@@ -283,6 +290,8 @@ class MariaDB(Server):
 
         kw.setdefault("charset", "utf8mb4")
         kw.setdefault("autocommit", True)
+        if self.host:
+            kw["unix_socket"] = str(self.socket)
         return pymysql.connect(
             host="127.0.0.1", port=self.port, user=user, password=password, database=database, connect_timeout=10, **kw
         )
@@ -300,8 +309,9 @@ class MariaDB(Server):
         except pymysql.err.MySQLError:
             return False
         with c.cursor() as q:
-            q.execute(f"CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY %s", [PASSWORD])
-            q.execute(f"GRANT ALL ON *.* TO {USER}@'127.0.0.1' WITH GRANT OPTION")
+            for whence in ("localhost", "10.77.0.%%") if self.host else ("127.0.0.1",):
+                q.execute(f"CREATE USER IF NOT EXISTS {USER}@'{whence}' IDENTIFIED BY %s", [PASSWORD])
+                q.execute(f"GRANT ALL ON *.* TO {USER}@'{whence.replace('%%', '%')}' WITH GRANT OPTION")
         c.close()
         return True
 
