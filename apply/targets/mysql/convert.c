@@ -288,8 +288,9 @@ static const signed char digits[256] = {
 static int
 put_hex(struct gw_buf *out, const struct value *x)
 {
-    size_t head = x->plain ? 2 : 3; // \x, or \\x
-    if (x->len < head || memcmp(x->at, "\\\\x" + 3 - head, head) != 0 || (x->len - head) % 2 != 0) {
+    const char *prefix = x->plain ? "\\x" : "\\\\x";
+    size_t head = strlen(prefix);
+    if (x->len < head || memcmp(x->at, prefix, head) != 0 || (x->len - head) % 2 != 0) {
         return refuse(x, "bytes are not written as hexadecimal digits");
     }
     char *to = gw_buf_room(out, x->len);
