@@ -29,6 +29,7 @@ CREATE TABLE order_lines (
     PRIMARY KEY (order_id, line)
 );
 CREATE TABLE visits (at timestamp(6), page varchar(200), agent text);
+ALTER TABLE visits REPLICA IDENTITY FULL; -- no key: ongoing replication tells a row by all of it
 CREATE TABLE scratch_import (x text);
 
 INSERT INTO customers (email, name, vip, balance, joined)
