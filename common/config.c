@@ -55,6 +55,8 @@ new_task(struct gw_arena *a)
     e->table_escalation = GW__ERROR_POLICY__STOP_TASK;
     e->recoverable_count = -1;
     e->recoverable_interval_s = 5;
+    e->throttling = true;
+    e->throttling_max_s = 1800;
     e->fail_on_no_tables = true;
     t->chunk_bytes = 32 << 20;
     t->window_bytes = 4 << 20;

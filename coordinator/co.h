@@ -242,9 +242,11 @@ void co_check_leases(struct co *co);
 void co_welcome_all(struct co *co);
 void co_stop_workers(struct co *co);
 void co_forget_snapshot(struct worker *w);
-int64_t co_backoff_us(const struct co *co, uint32_t failures);
-// A transient failure: counts it; false if the task has just been given up for it.
-bool co_recoverable(struct co *co, const struct gw_err *err);
+// A transient failure, the `failures`th in a row of the same thing: counts it and says when to try again (monotonic).
+// False if the task has just been given up for it.
+bool co_recoverable(struct co *co, const struct gw_err *err, uint32_t failures, int64_t *ret_us);
+// Something became durable: both ends are there, and nobody who waits need wait on.
+void co_recovered(struct co *co);
 
 // tables.c
 void co_tables_from_catalogs(struct co *co);

@@ -195,8 +195,8 @@ phase_failed(struct co *co, struct gw_err *e)
         co_fail(co, e->cls == GW_BUG ? 1 : 2, e);
     } else if (!co->patient) {
         co_fail(co, 3, e);
-    } else if (co_recoverable(co, e)) {
-        co->phase_retry_us = gw_now_us() + co_backoff_us(co, ++co->phase_failures);
+    } else {
+        (void)co_recoverable(co, e, ++co->phase_failures, &co->phase_retry_us);
     }
     return true;
 }

@@ -294,11 +294,10 @@ co_table_failed(struct co *co, struct table *t, struct gw_err *e)
     switch (e->cls) {
     case GW_AGAIN: break;
     case GW_RETRY:
-        t->retry_us = gw_now_us() + co_backoff_us(co, ++t->failures);
         if (!co->patient) {
             co_fail(co, 3, e);
         } else {
-            (void)co_recoverable(co, e);
+            (void)co_recoverable(co, e, ++t->failures, &t->retry_us);
         }
         break;
     case GW_BUG: co_fail(co, 1, e); break;
