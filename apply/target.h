@@ -17,7 +17,10 @@
 //      READ COMMITTED, and time-outs on every connection.
 //  11. Names and literals reach SQL through the engine's one quoting function.
 //  12. Every slot that writes is safe to repeat after a crash at any point of it.
-//  13. An engine that gets Table.engine equal to its own kind builds from the native texts; otherwise from the kinds.
+//  13. Every slot that changes what is durable of the task looks, in its transaction, at the stored task_uuid: FENCED if
+//      it is not task->uuid, which is read anew each time. A task of the same name that was begun anew is another task.
+//      (state_register says CONFIG; state_load and state_drop take what is there.)
+//  14. An engine that gets Table.engine equal to its own kind builds from the native texts; otherwise from the kinds.
 #ifndef GW_TARGET_H
 #define GW_TARGET_H
 

@@ -21,7 +21,8 @@ struct capture {
     const struct gw_source_ops *ops;
     void *self;
     bool open;
-    char *token; // of the open snapshot; NULL = none
+    uint64_t task_version; // that it was opened with
+    char *token;           // of the open snapshot; NULL = none
     struct {
         char *endpoint;
         void *socket;
@@ -45,9 +46,10 @@ close_source(struct capture *c)
 static int
 open_source(struct capture *c, struct gw_err *err)
 {
-    if (c->open) {
+    if (c->open && c->task_version == gw_worker_task_version(c->w)) {
         return GW_OK;
     }
+    close_source(c);
     const Gw__Endpoint *ep = gw_worker_task(c->w)->source;
     c->ops = gw_source_find(ep->engine);
     if (!c->ops) {
@@ -58,6 +60,7 @@ open_source(struct capture *c, struct gw_err *err)
     if (r != GW_OK) {
         return gw_err_wrap(err, "source password");
     }
+    c->task_version = gw_worker_task_version(c->w);
     c->self = calloc(1, c->ops->state_size);
     gw_assert(c->self);
     r = c->ops->open(c->self, ep, password, err);

@@ -18,18 +18,17 @@
 #include "common/bus.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/worker_priv.h"
 
 enum { QUEUE_MAX = 64, CANCELLED_MAX = 64 };
-
-static const int64_t heartbeat_us = 500 * GW_MS;
-static const int64_t lease_default_us = 15 * GW_S;
 
 struct gw_worker {
     const struct gw_stage *stage;
     char uuid[37], name[64], coordinator[256], endpoint[256];
     void *zctx, *pair, *router;
-    struct gw_arena task_arena, command_arena;
-    const Gw__Task *task;
+    struct gw_arena task_arenas[2], command_arena; // the task before this one lives on: engines still hold it
+    Gw__Task *task;
+    uint64_t task_version;
     uint64_t tag;
     char incarnation[40];
     zmq_msg_t queue[QUEUE_MAX]; // control frames that came while a job was in hand
@@ -42,200 +41,6 @@ struct gw_worker {
     } gone[CANCELLED_MAX];
     size_t gone_n;
 };
-
-// ---- control thread ----------------------------------------------------------------------------
-
-struct control {
-    struct gw_worker *w; // only its constant part: stage, uuid, names
-    void *zctx, *pair, *dealer;
-    int signals;
-    int64_t heard_us, lease_us, give_up_us;
-    Gw__Heartbeat beat; // as the work thread last told
-    bool lost;
-};
-
-static void
-send_hello(struct control *c)
-{
-    char host[256] = "";
-    (void)gethostname(host, sizeof host - 1);
-    Gw__Hello h = GW__HELLO__INIT;
-    h.stage = c->w->stage->id;
-    h.name = c->w->name;
-    h.uuid = c->w->uuid;
-    h.pid = (uint32_t)getpid();
-    h.host = host;
-    h.data_endpoint = c->w->endpoint;
-    h.protocol = GW_BUS_VERSION;
-    h.job = c->beat.job;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_HELLO;
-    m.hello = &h;
-    // A coordinator that is away is tried again with the next heartbeat.
-    (void)gw_control_send(c->dealer, &m, NULL);
-}
-
-static void
-send_heartbeat(struct control *c)
-{
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_HEARTBEAT;
-    m.heartbeat = &c->beat;
-    (void)gw_control_send(c->dealer, &m, NULL);
-}
-
-static void
-send_stop_to_work(struct control *c, bool drain)
-{
-    Gw__Stop s = GW__STOP__INIT;
-    s.drain = drain;
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_STOP;
-    m.stop = &s;
-    (void)gw_control_send(c->pair, &m, NULL);
-}
-
-static void
-send_cancel_to_work(struct control *c)
-{
-    Gw__Cancel k = GW__CANCEL__INIT; // job 0: whatever is in hand
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_CANCEL;
-    m.cancel = &k;
-    (void)gw_control_send(c->pair, &m, NULL);
-}
-
-// A frame from the coordinator. Everything that is about work goes to the work thread as it is.
-static void
-from_coordinator(struct control *c, zmq_msg_t *msg)
-{
-    struct gw_arena a;
-    gw_arena_init(&a);
-    const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(msg), zmq_msg_size(msg));
-    c->heard_us = gw_now_us();
-    c->lost = false;
-    if (!m) {
-        gw_warn("malformed control message of %zu bytes is dropped", zmq_msg_size(msg));
-    } else if (m->body_case == GW__CONTROL__BODY_WHO) {
-        send_hello(c);
-    } else if (m->body_case != GW__CONTROL__BODY__NOT_SET) {
-        if (m->body_case == GW__CONTROL__BODY_WELCOME && m->welcome->lease_ms) {
-            c->lease_us = m->welcome->lease_ms * GW_MS;
-        }
-        zmq_msg_t copy;
-        zmq_msg_init(&copy);
-        zmq_msg_copy(&copy, msg);
-        (void)zmq_msg_send(&copy, c->pair, ZMQ_DONTWAIT);
-        zmq_msg_close(&copy);
-    }
-    gw_arena_fini(&a);
-}
-
-// A frame from the work thread: its state for the next heartbeat, or something for the coordinator.
-static bool
-from_work(struct control *c, zmq_msg_t *msg)
-{
-    if (zmq_msg_size(msg) == 0) {
-        return false; // the work thread has ended
-    }
-    struct gw_arena a;
-    gw_arena_init(&a);
-    const Gw__Control *m = gw_control_unpack(&a, zmq_msg_data(msg), zmq_msg_size(msg));
-    gw_assert(m);
-    if (m->body_case == GW__CONTROL__BODY_HEARTBEAT) {
-        c->beat.job = m->heartbeat->job;
-        c->beat.rows = m->heartbeat->rows;
-        c->beat.bytes = m->heartbeat->bytes;
-        c->beat.waiting = m->heartbeat->waiting;
-    } else {
-        zmq_msg_t copy;
-        zmq_msg_init(&copy);
-        zmq_msg_copy(&copy, msg);
-        (void)zmq_msg_send(&copy, c->dealer, ZMQ_DONTWAIT);
-        zmq_msg_close(&copy);
-    }
-    gw_arena_fini(&a);
-    return true;
-}
-
-static void
-check_lease(struct control *c)
-{
-    int64_t now = gw_now_us();
-    if (!c->lost && now - c->heard_us > c->lease_us) {
-        c->lost = true;
-        c->give_up_us = now + c->lease_us;
-        if (c->beat.job) {
-            gw_warn("coordinator is silent: giving up job %" PRIu64, c->beat.job);
-        }
-        send_cancel_to_work(c);
-    }
-    if (c->lost && c->beat.job && now > c->give_up_us) {
-        gw_log(GW_LOG_ERROR, "job %" PRIu64 " cannot be given up: ending this process", c->beat.job);
-        _exit(1);
-    }
-}
-
-static bool
-drain_socket(struct control *c, void *socket)
-{
-    for (;;) {
-        zmq_msg_t msg;
-        zmq_msg_init(&msg);
-        if (zmq_msg_recv(&msg, socket, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&msg);
-            return true;
-        }
-        bool go_on = true;
-        if (socket == c->pair) {
-            go_on = from_work(c, &msg);
-        } else {
-            from_coordinator(c, &msg);
-        }
-        zmq_msg_close(&msg);
-        if (!go_on) {
-            return false;
-        }
-    }
-}
-
-static void *
-control_main(void *arg)
-{
-    struct control *c = arg;
-    c->heard_us = gw_now_us();
-    c->lease_us = lease_default_us;
-    int64_t next_us = 0;
-    for (;;) {
-        int64_t now = gw_now_us();
-        if (now >= next_us) {
-            send_heartbeat(c);
-            next_us = now + heartbeat_us;
-            check_lease(c);
-        }
-        zmq_pollitem_t items[] = {{.socket = c->dealer, .events = ZMQ_POLLIN},
-                                  {.socket = c->pair, .events = ZMQ_POLLIN},
-                                  {.fd = c->signals, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, 3, gw_deadline_ms(next_us)) < 0 && zmq_errno() != EINTR) {
-            break;
-        }
-        if (items[2].revents) {
-            struct signalfd_siginfo si;
-            (void)!read(c->signals, &si, sizeof si);
-            send_stop_to_work(c, true);
-        }
-        drain_socket(c, c->dealer);
-        if (!drain_socket(c, c->pair)) {
-            break;
-        }
-    }
-    // What the work thread said last must still leave.
-    int linger_ms = 500;
-    zmq_setsockopt(c->dealer, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-    zmq_close(c->dealer);
-    zmq_close(c->pair);
-    return NULL;
-}
 
 // ---- work thread -------------------------------------------------------------------------------
 
@@ -267,6 +72,12 @@ const Gw__Task *
 gw_worker_task(const struct gw_worker *w)
 {
     return w->task;
+}
+
+uint64_t
+gw_worker_task_version(const struct gw_worker *w)
+{
+    return w->task_version;
 }
 
 uint64_t
@@ -435,11 +246,37 @@ gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadli
     }
 }
 
+static bool
+same_but_for_uuid(const Gw__Task *a, const Gw__Task *b)
+{
+    Gw__Task x = *a, y = *b;
+    static char none[] = "";
+    x.uuid = y.uuid = none;
+    size_t n = gw__task__get_packed_size(&x);
+    if (n != gw__task__get_packed_size(&y)) {
+        return false;
+    }
+    uint8_t *bytes = malloc(2 * n + 1);
+    gw_assert(bytes);
+    gw__task__pack(&x, bytes);
+    gw__task__pack(&y, bytes + n);
+    bool same = memcmp(bytes, bytes + n, n) == 0;
+    free(bytes);
+    return same;
+}
+
+// Each hello is answered with the task, and an engine that is open points into it. It is replaced only by another one.
 static void
 take_welcome(struct gw_worker *w, const Gw__Welcome *welcome)
 {
-    gw_arena_reset(&w->task_arena);
-    w->task = gw_pb_dup(&w->task_arena, welcome->task);
+    struct gw_arena *a = &w->task_arenas[w->task_version % 2];
+    if (!w->task || !same_but_for_uuid(w->task, welcome->task)) {
+        a = &w->task_arenas[++w->task_version % 2];
+        gw_arena_reset(a);
+        w->task = gw_pb_dup(a, welcome->task);
+    } else if (strcmp(w->task->uuid, welcome->task->uuid) != 0) {
+        w->task->uuid = gw_arena_strdup(a, welcome->task->uuid);
+    }
     w->tag = gw_task_tag(welcome->task_uuid);
 }
 
@@ -608,7 +445,7 @@ parse_options(struct gw_worker *w, int argc, char **argv, const char **log_path)
 }
 
 static int
-start(struct gw_worker *w, struct control *c, pthread_t *thread, struct gw_err *err)
+start(struct gw_worker *w, struct gw_worker_control *c, pthread_t *thread, struct gw_err *err)
 {
     w->zctx = zmq_ctx_new();
     if (!w->zctx) {
@@ -631,11 +468,13 @@ start(struct gw_worker *w, struct control *c, pthread_t *thread, struct gw_err *
     if (w->stage->receives && bind_data(w, err) != GW_OK) {
         return err->cls;
     }
-    c->w = w;
-    c->zctx = w->zctx;
+    c->stage = w->stage->id;
+    c->name = w->name;
+    c->uuid = w->uuid;
+    c->endpoint = w->endpoint;
     gw__heartbeat__init(&c->beat);
     c->beat.uuid = w->uuid;
-    if (pthread_create(thread, NULL, control_main, c) != 0) {
+    if (pthread_create(thread, NULL, gw_worker_control_main, c) != 0) {
         return gw_err_set(err, GW_RETRY, NULL, "start the control thread");
     }
     return GW_OK;
@@ -645,7 +484,7 @@ int
 gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
 {
     static struct gw_worker worker;
-    static struct control control;
+    static struct gw_worker_control control;
     struct gw_worker *w = &worker;
     struct gw_err err = {0};
     const char *log_path = NULL;
@@ -669,7 +508,8 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     control.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     gw_uuid(w->uuid);
-    gw_arena_init(&w->task_arena);
+    gw_arena_init(&w->task_arenas[0]);
+    gw_arena_init(&w->task_arenas[1]);
     gw_arena_init(&w->command_arena);
     pthread_t thread;
     if (gw_log_open(w->name, log_path, &err) != GW_OK || start(w, &control, &thread, &err) != GW_OK) {

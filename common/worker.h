@@ -35,8 +35,11 @@ void *gw_worker_zctx(struct gw_worker *w);
 void *gw_worker_router(struct gw_worker *w); // NULL where the stage does not receive
 const char *gw_worker_uuid(const struct gw_worker *w);
 const char *gw_worker_name(const struct gw_worker *w);
-// The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome.
+// The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome. Whoever keeps a
+// pointer into it lets go of it before the next job when the version is another: the task before the last is gone. The
+// uuid alone changes without a new version.
 const Gw__Task *gw_worker_task(const struct gw_worker *w);
+uint64_t gw_worker_task_version(const struct gw_worker *w);
 uint64_t gw_worker_task_tag(const struct gw_worker *w);
 
 // The next command, in the worker's arena until the next call. GW_AGAIN at the deadline, GW_END when told to stop.

@@ -267,6 +267,18 @@ legal_prepare(const struct memory_target *t, const Gw__PrepareTable *c, bool pre
     return GW_OK;
 }
 
+// Of what we append ourselves. Reading goes by the log alone: a task of the same name may be looked at.
+static int
+ours(const struct memory_target *t, const Gw__Command *r, struct gw_err *err)
+{
+    if (t->log.state && r->body_case != GW__COMMAND__BODY_DROP && strcmp(t->log.state->task_uuid, t->task->uuid) != 0) {
+        gw_err_set(err, GW_FENCED, NULL, "the task of this name on the target is another one by now");
+        gw_err_hint(err, OTHER_GODWIT);
+        return GW_FENCED;
+    }
+    return GW_OK;
+}
+
 static int
 legal(const struct memory_target *t, Gw__Command *r, struct gw_err *err)
 {
@@ -418,6 +430,7 @@ memory_log_append(struct memory_target *t, Gw__Command *record, struct gw_err *e
     int r;
     do { // every turn but the last, somebody else has appended
         r = catch_up(t, err);
+        r = r == GW_OK ? ours(t, record, err) : r;
         r = r == GW_OK ? legal(t, record, err) : r;
         r = r == GW_OK ? link_next(t, record, err) : r;
     } while (r == GW_AGAIN);

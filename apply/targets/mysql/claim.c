@@ -48,7 +48,7 @@ myt_end_loads(struct myt *t, uint32_t table_id, struct gw_err *err)
     return rc;
 }
 
-// The stored generation is ours, and nobody is emptying the table. The shared lock stays until the end of the
+// The task is still this one, the stored generation is ours, and nobody is emptying the table. The shared lock stays until the end of the
 // transaction: whoever wants to empty the table waits for us, or we see that he has begun.
 static int
 table_open(struct myt *t, uint32_t table_id, uint32_t generation, bool *ret, struct gw_err *err)
@@ -56,8 +56,9 @@ table_open(struct myt *t, uint32_t table_id, uint32_t generation, bool *ret, str
     uint64_t n = 0;
     int rc = myt_scalar(t, &n, NULL, err,
                         "SELECT 1 FROM $c.tables WHERE task = $l AND table_id = $u AND generation = $u"
-                        " AND state <> $u LOCK IN SHARE MODE",
-                        t->task->name, MYT_U(table_id), MYT_U(generation), MYT_U(GW__TABLE_STATE__STATE_CLEARING));
+                        " AND state <> $u AND " MYT_OURS " LOCK IN SHARE MODE",
+                        t->task->name, MYT_U(table_id), MYT_U(generation), MYT_U(GW__TABLE_STATE__STATE_CLEARING),
+                        t->task->name, t->task->uuid);
     *ret = n == 1;
     return rc;
 }

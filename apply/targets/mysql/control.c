@@ -170,14 +170,16 @@ myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, stru
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT generation, state, made, had_rows FROM $c.tables"
-                       " WHERE task = $l AND table_id = $u FOR UPDATE",
-                       t->task->name, MYT_U(table_id));
+                       " WHERE task = $l AND table_id = $u AND " MYT_OURS " FOR UPDATE",
+                       t->task->name, MYT_U(table_id), t->task->name, t->task->uuid);
     if (rc != GW_OK) {
         return rc;
     }
     MYSQL_ROW row = mysql_fetch_row(r);
     if (!row) {
-        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_set(err, GW_FENCED, "", "table %u of this task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_hint(err, MYT_OTHER_GODWIT);
+        return GW_FENCED;
     }
     struct myt_table_row x = {.generation = (uint32_t)myt_u64(row, 0),
                               .state = (Gw__TableState)myt_u64(row, 1),

@@ -147,10 +147,10 @@ myt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
     // The first completion stays: a repeated order is not a new fact.
     int rc = myt_affect(t, &n, err,
                         "UPDATE $c.tasks SET completed_us = COALESCE(completed_us, $d) WHERE task = $l"
-                        " AND NOT EXISTS (SELECT 1 FROM $c.tables b WHERE b.task = $l"
+                        " AND task_uuid = $l AND NOT EXISTS (SELECT 1 FROM $c.tables b WHERE b.task = $l"
                         " AND b.state NOT IN ($u, $u))",
-                        completed_us, t->task->name, t->task->name, MYT_U(GW__TABLE_STATE__STATE_COMPLETED),
-                        MYT_U(GW__TABLE_STATE__STATE_ERROR));
+                        completed_us, t->task->name, t->task->uuid, t->task->name,
+                        MYT_U(GW__TABLE_STATE__STATE_COMPLETED), MYT_U(GW__TABLE_STATE__STATE_ERROR));
     if (rc == GW_OK && n != 1) {
         gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, MYT_OTHER_GODWIT);

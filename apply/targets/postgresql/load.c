@@ -32,10 +32,10 @@ claim_init(struct claim *k, const struct pgt *t, uint32_t table_id, uint32_t gen
 // A chunk of another plan may have the same number.
 #define SAME_PLAN  "c.plan = $5::bytea"
 #define CHUNK_WORK "pg_catalog.concat('godwit chunk ', c.table_id, '.', c.generation, '.', c.no, '.', c.epoch)"
-// The generation is still the stored one, and nobody is emptying the table.
-#define TABLE_OPEN                                                                                                     \
-    "EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                                          \
-    " AND t.generation = $3 AND t.state <> 1)"
+// The task is still this one, the generation the stored one, and nobody is emptying the table. `n`: see PGT_OURS.
+#define TABLE_OPEN(n)                                                                                                  \
+    "(EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                                         \
+    " AND t.generation = $3 AND t.state <> 1) AND " PGT_OURS(n) ")"
 
 // Class of an error while rows are being written. What PostgreSQL calls a limit or a user's exception is then
 // about a row; a malformed row is ours.
@@ -105,10 +105,11 @@ static int
 not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__Chunk *c, Gw__Chunk *done,
             struct gw_err *err)
 {
+    const char *p[] = {k->key[0], k->key[1], k->key[2], k->key[3], k->key[4], t->task->uuid};
     PGT_RES r = NULL;
-    int rc =
-        pgt_query(t, &r, err, 5, k->key,
-                  "SELECT " DURABLE ", " TABLE_OPEN " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN, t->ctl);
+    int rc = pgt_query(t, &r, err, 6, p,
+                       "SELECT " DURABLE ", " TABLE_OPEN("$6") " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN,
+                       t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
@@ -143,15 +144,16 @@ claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch
     if (rc != GW_OK) {
         return rc;
     }
-    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], k.key[4], t->owner};
+    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], k.key[4], t->owner, t->task->uuid};
     PGT_RES r = NULL;
-    rc = pgt_query(t, &r, err, 6, p,
-                   "UPDATE %1$s.chunks c SET epoch = c.epoch + 1, owner = $6,"
-                   " backend = b.pid, backend_start = b.backend_start"
-                   " FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_get_activity("
-                   "pg_catalog.pg_backend_pid())) b"
-                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN " RETURNING c.epoch",
-                   t->ctl);
+    rc =
+        pgt_query(t, &r, err, 7, p,
+                  "UPDATE %1$s.chunks c SET epoch = c.epoch + 1, owner = $6,"
+                  " backend = b.pid, backend_start = b.backend_start"
+                  " FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_get_activity("
+                  "pg_catalog.pg_backend_pid())) b"
+                  " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN("$7") " RETURNING c.epoch",
+                  t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
@@ -359,13 +361,14 @@ fence(struct pgt *t, const struct gw_target_counts *n, const char *snapshot, str
                        pgt_num(&refused, n->rows_refused),
                        pgt_num(&cut, n->values_truncated),
                        pgt_num(&bytes, n->bytes),
-                       pgt_num(&now, (uint64_t)gw_wall_us())};
+                       pgt_num(&now, (uint64_t)gw_wall_us()),
+                       t->task->uuid};
     uint64_t rows = 0;
-    int rc = pgt_affect(t, &rows, err, 13, p,
+    int rc = pgt_affect(t, &rows, err, 14, p,
                         "UPDATE %1$s.chunks SET state = 1, snapshot = $7, rows_read = $8,"
                         " rows_written = $9, rows_refused = $10, values_truncated = $11,"
                         " bytes = $12, done_us = $13"
-                        " WHERE " CHUNK_KEY " AND epoch = $5 AND owner = $6 AND state = 0 AND " TABLE_OPEN,
+                        " WHERE " CHUNK_KEY " AND epoch = $5 AND owner = $6 AND state = 0 AND " TABLE_OPEN("$14"),
                         t->ctl);
     if (rc == GW_OK && rows != 1) {
         return gw_err_set(err, GW_FENCED, "", "somebody else owns chunk %u of table \"%s.%s\" by now", l->no,

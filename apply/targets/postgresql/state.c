@@ -342,17 +342,19 @@ int
 pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, struct gw_err *err)
 {
     struct pgt_num id;
-    const char *p[] = {t->task->name, pgt_num(&id, table_id)};
+    const char *p[] = {t->task->name, pgt_num(&id, table_id), t->task->uuid};
     PGT_RES r = NULL;
-    int rc = pgt_query(t, &r, err, 2, p,
-                       "SELECT generation, state, made, had_rows FROM %s.tables"
-                       " WHERE task = $1 AND table_id = $2 FOR UPDATE",
+    int rc = pgt_query(t, &r, err, 3, p,
+                       "SELECT generation, state, made, had_rows FROM %1$s.tables"
+                       " WHERE task = $1 AND table_id = $2 AND " PGT_OURS("$3") " FOR UPDATE",
                        t->ctl);
     if (rc != GW_OK) {
         return rc;
     }
     if (PQntuples(r) == 0) {
-        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_set(err, GW_FENCED, "", "table %u of this task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_hint(err, "does another godwit work on the same task?");
+        return GW_FENCED;
     }
     struct pgt_table_row row = {.generation = (uint32_t)pgt_u64(r, 0, 0),
                                 .state = (Gw__TableState)pgt_u64(r, 0, 1),
@@ -523,14 +525,15 @@ pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
 {
     struct pgt *t = self;
     struct pgt_num at;
-    const char *p[] = {t->task->name, pgt_num(&at, (uint64_t)completed_us)};
+    const char *p[] = {t->task->name, pgt_num(&at, (uint64_t)completed_us), t->task->uuid};
     uint64_t n = 0;
     // The first completion stays: a repeated order is not a new fact.
-    int rc = pgt_affect(t, &n, err, 2, p,
-                        "UPDATE %1$s.tasks SET completed_us = coalesce(completed_us, $2::bigint)"
-                        " WHERE task = $1 AND NOT EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1"
-                        " AND t.state NOT IN (4, 5))",
-                        t->ctl);
+    int rc =
+        pgt_affect(t, &n, err, 3, p,
+                   "UPDATE %1$s.tasks SET completed_us = coalesce(completed_us, $2::bigint)"
+                   " WHERE task = $1 AND task_uuid = $3 AND NOT EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1"
+                   " AND t.state NOT IN (4, 5))",
+                   t->ctl);
     if (rc == GW_OK && n != 1) {
         gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, "does another godwit work on the same task? run it again");

@@ -93,7 +93,9 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
     int rc = lite_stored(t, c->table_id, &generation, &state, err);
     if (rc == GW_END ||
         (rc == GW_OK && (generation != (int64_t)c->generation || state == GW__TABLE_STATE__STATE_CLEARING))) {
-        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", c->generation);
+        gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", c->generation);
+        gw_err_hint(err, LITE_OTHER_GODWIT);
+        return GW_FENCED;
     }
     sqlite3_stmt *q = NULL;
     rc = rc == GW_OK ? gw_lite_query(t->db, &q, err,
@@ -337,10 +339,11 @@ fence(struct lite_target *t, const struct gw_target_counts *n, const char *snaps
                                      " AND epoch = ?5 AND owner = ?6 AND state <> 1"
                                      " AND EXISTS (SELECT 1 FROM $tables b WHERE b.task = ?1"
                                      " AND b.table_id = ?2 AND b.generation = ?3"
-                                     " AND b.state <> " CLEARING_TEXT ")"),
-                         "tiiiittiiiiii", t->task->name, (int64_t)t->table_id, (int64_t)t->generation, (int64_t)t->no,
+                                     " AND b.state <> " CLEARING_TEXT ") AND " LITE_OURS("?14")),
+                         "tiiiittiiiiiit", t->task->name, (int64_t)t->table_id, (int64_t)t->generation, (int64_t)t->no,
                          (int64_t)t->epoch, t->owner, snapshot, (int64_t)n->rows_read, (int64_t)n->rows_written,
-                         (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us());
+                         (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us(),
+                         t->task->uuid);
     if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
         rc = gw_err_set(err, GW_FENCED, NULL, "somebody else owns the chunk now");
     }

@@ -55,7 +55,7 @@ int lite_tx_begin(struct lite_target *t, struct gw_err *err);
 int lite_tx_end(struct lite_target *t, int rc, struct gw_err *err);
 // Does the file have a table (or "index") of that name?
 int lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret, struct gw_err *err);
-// Stored generation and state; GW_END if the table is not in the task.
+// Stored generation and state; GW_END if the table is not in the task, or the task of that name is another by now.
 int
 lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, int64_t *ret_state, struct gw_err *err);
 
@@ -75,6 +75,9 @@ int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t genera
                        size_t n, struct gw_err *err);
 // A write transaction, if the task is there.
 int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
+// Of conditions: the task is the one that we work for, not one of the same name. ?1 is its name, `n` the parameter that
+// is its uuid.
+#define LITE_OURS(n)      "EXISTS (SELECT 1 FROM $tasks k WHERE k.task = ?1 AND k.task_uuid = " n ")"
 #define LITE_OTHER_GODWIT "does another godwit work on the same task?"
 
 int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,

@@ -187,8 +187,8 @@ lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, i
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
                            lite_sql(t, "SELECT generation, state FROM $tables WHERE task = ?1"
-                                       " AND table_id = ?2"),
-                           "ti", t->task->name, (int64_t)table_id);
+                                       " AND table_id = ?2 AND " LITE_OURS("?3")),
+                           "tit", t->task->name, (int64_t)table_id, t->task->uuid);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         *ret_generation = sqlite3_column_int64(q, 0);
         *ret_state = sqlite3_column_int64(q, 1);
