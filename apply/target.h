@@ -79,7 +79,8 @@ struct gw_target_ops {
     // FENCED if a table is neither COMPLETED nor in ERROR.
     int (*state_complete)(void *self, int64_t completed_us, struct gw_err *err);
     // Removes all of the task's control rows, and the control tables and schema with the last task.
-    // The migrated tables stay.
+    // The migrated tables stay. Ends the backends that still work on its chunks, as load_begin would. What somebody else
+    // holds is waited for a moment only: GW_AGAIN with GW_CODE_LOCKED and a message that says who.
     int (*state_drop)(void *self, struct gw_err *err);
 
     // Makes the table ready for rows of `generation`, as task->load->prep_mode says: schema, types, table, primary

@@ -71,5 +71,6 @@ void gw_uuid(char out[37]);
 // Failure codes of godwit's own, which the coordinator acts on.
 #define GW_CODE_NO_SNAPSHOT "GW001" // the reader has lost its snapshot; another one may still have it
 #define GW_CODE_LOST        "GW002" // the worker is gone
+#define GW_CODE_LOCKED      "GW003" // GW_AGAIN: somebody else holds what is needed; the message says who
 
 #endif

@@ -9,6 +9,7 @@
 // steps.c    what is made after the rows
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
+// doubt.c    whether the task is still ours
 // workers.c  hello, leases, jobs and their replies
 // status.c   what people are told;  store.c  the SQLite file
 #ifndef GW_CO_H
@@ -188,11 +189,17 @@ struct co {
     bool resuming, patient, registered;
     uint32_t phase_failures;
     int64_t phase_retry_us;
+    int64_t locked_us;    // since when somebody else holds what the phase's job needs; 0 = nobody
     uint32_t recoverable; // failures in a row without a durable chunk in between
     uint32_t exit_code;
     struct gw_err failure;
     bool already_complete, leave;
     int64_t stop_until_us;
+    struct {
+        bool raised, busy;
+        uint32_t failures;
+        int64_t retry_us, quiet_until_us;
+    } doubt; // doubt.c
 
     struct gw_peer asker; // who asked for the status last; it is told of the end unasked
 
@@ -286,6 +293,14 @@ void co_flight_ready(struct co *co, uint64_t job, uint64_t epoch);
 void co_flight_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f);
 void co_flight_transform_lost(struct co *co, const struct worker *w);
 void co_flights_cancel(struct co *co, const struct table *t); // t NULL: all
+
+// doubt.c
+// A reply was fenced: new work waits until the target has said whose task it is.
+void co_doubt(struct co *co, const struct gw_err *why);
+bool co_in_doubt(const struct co *co);
+void co_doubt_tick(struct co *co);
+// Whether what the target holds is another's by now; *err, empty before, says whose.
+bool co_superseded(const struct co *co, const Gw__TargetState *s, struct gw_err *err);
 
 // status.c
 Gw__Status *co_status(struct co *co, struct gw_arena *a);

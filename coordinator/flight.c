@@ -14,6 +14,7 @@
 #include "coordinator/co.h"
 
 static const int64_t stall_us = 20 * GW_S;
+static const int64_t fenced_us = GW_S; // for another session to end what it does with the same chunk
 enum { KILLS_MAX = 8, FENCED_MAX = 30 };
 
 static struct chunk_rt *
@@ -122,11 +123,17 @@ reopen(struct co *co, struct flight *f)
             gw_err_hint(e, "does another godwit work on the same task?");
             co_table_error(co, t, e);
         }
-        rt->retry_us += gw_retry_pause_us(co->task->errors, rt->failures);
+        rt->retry_us += fenced_us;
+        co_doubt(co, e);
         return;
     case GW_RETRY: (void)co_recoverable(co, e, ++rt->failures, &rt->retry_us); return;
     case GW_BUG: co_fail(co, 1, e); return;
-    default: co_table_error(co, t, e);
+    default:
+        if (rt->failures++ == 0) { // control tables that are gone look like a mistake of ours
+            co_doubt(co, e);
+            return;
+        }
+        co_table_error(co, t, e);
     }
 }
 

@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "coordinator/co.h"
 
+static const int64_t locked_max_s = 60; // somebody else's lock is waited for
+
 static const char *const phase_names[PHASES] = {
     [P_START] = "starting",
     [P_STATE] = "reading state",
@@ -113,7 +115,7 @@ enter(struct co *co, enum event on, enum phase to)
     co->moves++;
     co->phase_busy = false;
     co->phase_failures = 0;
-    co->phase_retry_us = 0;
+    co->phase_retry_us = co->locked_us = 0;
     co->waiting_for[0] = 0;
     if (to == P_ENDED) {
         co->ended_us = gw_wall_us();
@@ -179,11 +181,35 @@ fail_text(struct co *co, uint32_t exit_code, const char *message, const char *hi
     co_fail(co, exit_code, &e);
 }
 
+// Somebody else holds what the job needs. It is tried again and again, said, and not for ever.
+static void
+locked_out(struct co *co, const struct gw_err *e)
+{
+    int64_t now = gw_now_us();
+    if (!co->locked_us) {
+        co->locked_us = now;
+        gw_log_err(GW_LOG_WARN, e, "task=\"%s\" waits", co->task->name);
+    }
+    int64_t waited_s = (now - co->locked_us) / GW_S;
+    snprintf(co->waiting_for, sizeof co->waiting_for, "%.200s; for %" PRId64 " s by now", e->message, waited_s);
+    co->phase_retry_us = now + GW_S;
+    if (waited_s >= locked_max_s) {
+        struct gw_err why = *e;
+        why.cls = GW_CONFIG;
+        gw_err_wrap(&why, "given up after %" PRId64 " s", waited_s);
+        co_fail(co, 2, &why);
+    }
+}
+
 // True if the job failed; before anything was changed an end that cannot be reached ends the run.
 static bool
 phase_failed(struct co *co, struct gw_err *e)
 {
     co->phase_busy = false;
+    if (strcmp(e->code, GW_CODE_LOCKED) == 0) {
+        locked_out(co, e);
+        return true;
+    }
     if (e->cls == GW_OK) {
         co->phase_failures = 0;
         return false;
@@ -623,6 +649,9 @@ conclude(struct co *co)
 static void
 tick_load(struct co *co)
 {
+    if (co_in_doubt(co)) {
+        return;
+    }
     co_snapshots_tick(co);
     co_tables_tick(co);
     if (!co_running(co)) {
@@ -661,6 +690,7 @@ co_tick(struct co *co)
         [P_COMPLETE] = tick_job, [P_DROP] = tick_job,      [P_STOPPING] = tick_stopping,
     };
     co_check_leases(co);
+    co_doubt_tick(co);
     if (ticks[co->phase]) {
         ticks[co->phase](co);
     }

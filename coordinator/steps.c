@@ -68,6 +68,10 @@ step_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, st
         (void)co_recoverable(co, e, ++rt->failures, &rt->retry_us);
         return;
     }
+    if ((e->cls == GW_FENCED || e->cls == GW_CONFIG) && rt->failures++ == 0) {
+        co_doubt(co, e);
+        return;
+    }
     rt->done = true;
     if (e->cls == GW_OK) {
         co_recovered(co);

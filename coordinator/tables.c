@@ -301,6 +301,15 @@ co_table_failed(struct co *co, struct table *t, struct gw_err *e)
         }
         break;
     case GW_BUG: co_fail(co, 1, e); break;
+    case GW_FENCED:
+    case GW_CONFIG:
+        // Is it the table, or the task? Before the plan is durable there is no task to take, and no doubt.
+        if (co->registered && t->failures++ == 0) {
+            co_doubt(co, e);
+            break;
+        }
+        co_table_error(co, t, e);
+        break;
     default: co_table_error(co, t, e);
     }
     return true;

@@ -17,7 +17,8 @@ static void
 chunk_lock_name(char ret[MYT_LOCK_NAME], const struct myt *t, uint32_t table_id, uint32_t generation, uint32_t no,
                 uint64_t epoch)
 {
-    myt_lock_name(ret, t, t->task->name, table_id, generation, (uint64_t)no + 1, epoch);
+    // By the uuid: a session that hangs on a task that is no more must not keep its successor from the same numbers.
+    myt_lock_name(ret, t, t->task->uuid, table_id, generation, (uint64_t)no + 1, epoch);
 }
 
 // Ends the connection of an earlier owner, so that its locks are gone and its rows decided. Read without a lock: the
@@ -35,13 +36,13 @@ end_earlier(struct myt *t, const Gw__Chunk *c, const char *plan, struct gw_err *
 }
 
 int
-myt_end_loads(struct myt *t, uint32_t table_id, struct gw_err *err)
+myt_end_loads(struct myt *t, const uint32_t *table_id, struct gw_err *err)
 {
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
-                       "SELECT backend, backend_start FROM $c.chunks WHERE task = $l AND table_id = $u"
+                       "SELECT backend, backend_start FROM $c.chunks WHERE task = $l AND ($u OR table_id = $u)"
                        " AND state = 0 AND backend IS NOT NULL",
-                       t->task->name, MYT_U(table_id));
+                       t->task->name, MYT_U(table_id == NULL), MYT_U(table_id ? *table_id : 0));
     for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
         rc = myt_end_holder(t, myt_text(row, 1), myt_u64(row, 0), err);
     }

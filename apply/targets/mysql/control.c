@@ -1,9 +1,10 @@
 // The DDL of the control tables, in this one place, and whether they are there.
 #include <string.h>
 
+#include "common/worker.h"
 #include "control.h"
 
-enum { DDL_LOCK_S = 60 };
+enum { DDL_LOCK_S = 5 };
 
 #define NAME255 "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 #define NAME64  "varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
@@ -151,7 +152,13 @@ myt_lock_ddl(struct myt *t, struct gw_err *err)
     myt_lock_name(name, t, "", 0, 0, 0, 0); // of no task
     int rc = myt_lock(t, name, DDL_LOCK_S, &got, err);
     if (rc == GW_OK && !got) {
-        return gw_err_set(err, GW_RETRY, "", "another session makes or drops the control tables");
+        uint64_t holder = 0;
+        bool none = false;
+        (void)myt_scalar(t, &holder, &none, NULL, "SELECT IS_USED_LOCK($l)", name); // 0: it has just gone
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED, "session %llu of the target makes or drops control tables",
+                   (unsigned long long)holder);
+        gw_err_hint(err, "if its godwit is dead: KILL %llu", (unsigned long long)holder);
+        return GW_AGAIN;
     }
     return rc;
 }

@@ -11,7 +11,7 @@ int myt_schema_exists(struct myt *t, const char *schema, bool *ret, struct gw_er
 // Commits implicitly.
 int myt_schema_make(struct myt *t, const char *schema, struct gw_err *err);
 int myt_control_make(struct myt *t, struct gw_err *err);
-// One maker at a time of what tables share; RETRY if the lock is not had in a minute. Released by myt_unlock_ddl.
+// One maker at a time of what tables share. Waited for a moment: GW_AGAIN with GW_CODE_LOCKED. Released by myt_unlock_ddl.
 int myt_lock_ddl(struct myt *t, struct gw_err *err);
 void myt_unlock_ddl(struct myt *t);
 

@@ -310,7 +310,7 @@ under_lock(struct myt *t, const Gw__Table *table, uint32_t generation, struct gw
     // Neither the truncation of a table that is referred to nor its making anew shall ask for the other table.
     int rc = myt_run(t, err, "SET SESSION foreign_key_checks = 0");
     // Loads of the table that were given up would hold its metadata lock.
-    rc = rc == GW_OK ? myt_end_loads(t, table->id, err) : rc;
+    rc = rc == GW_OK ? myt_end_loads(t, &table->id, err) : rc;
     rc = rc == GW_OK ? make_schema(t, table, err) : rc;
     rc = rc == GW_OK ? tx_clearing(t, table, generation, &rel, &what, err) : rc;
     rc = rc == GW_OK ? myt_fault("apply.prepare.clearing", err) : rc;

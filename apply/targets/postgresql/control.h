@@ -15,6 +15,8 @@ extern const char *const pgt_control_tables[]; // in an order in which they can 
 int pgt_schema_exists(struct pgt *t, const char *schema, bool *ret, struct gw_err *err);
 int pgt_schema_make(struct pgt *t, const char *schema, struct gw_err *err);
 int pgt_control_make(struct pgt *t, struct gw_err *err);
+// Ends every backend that still works on a chunk of the task.
+int pgt_end_loads(struct pgt *t, struct gw_err *err);
 // Inside a transaction.
 int pgt_lock_ddl(struct pgt *t, struct gw_err *err);
 

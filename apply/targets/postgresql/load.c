@@ -96,6 +96,28 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
     return rc;
 }
 
+int
+pgt_end_loads(struct pgt *t, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    struct gw_err why = {0};
+    const char *p[] = {t->task->name};
+    int rc = pgt_query(t, &r, &why, 1, p,
+                       "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
+                       " FROM %s.chunks c JOIN pg_catalog.pg_stat_activity a"
+                       " ON a.pid = c.backend AND a.backend_start = c.backend_start"
+                       " AND a.application_name = " CHUNK_WORK " WHERE c.task = $1 AND c.state = 0"
+                       " AND a.pid <> pg_catalog.pg_backend_pid()",
+                       t->version >= 140000 ? ", 10000" : "", t->ctl);
+    if (rc != GW_OK && strcmp(why.code, "42501") == 0) {
+        return GW_OK; // another role's backend: it is waited for
+    }
+    if (rc != GW_OK && err) {
+        *err = why;
+    }
+    return rc;
+}
+
 #define DURABLE                                                                                                        \
     "state, epoch, coalesce(snapshot, ''), rows_read, rows_written, rows_refused, bytes,"                              \
     " values_truncated"

@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/plan.h"
+#include "common/worker.h"
 #include "control.h"
 
 enum { INSERT_ROWS = 200 }; // chunk rows in one statement
@@ -542,11 +543,42 @@ pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
     return rc == GW_OK ? rc : gw_err_wrap(err, "complete task \"%s\"", t->task->name);
 }
 
+// The lock_timeout of a drop has passed. The lock itself is not ours any more: whoever holds something of the kind is told.
+static int
+say_who(struct pgt *t, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    struct pgt_num space, ddl;
+    const char *p[] = {t->control, pgt_num(&space, PGT_LOCK_SPACE), pgt_num(&ddl, PGT_LOCK_DDL)};
+    struct gw_err ignored = {0};
+    int rc = pgt_query(t, &r, &ignored, 3, p,
+                       "SELECT a.pid, a.application_name, coalesce(pg_catalog.host(a.client_addr), 'its own host'),"
+                       " coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::bigint, 0)"
+                       " FROM pg_catalog.pg_stat_activity a WHERE a.pid <> pg_catalog.pg_backend_pid()"
+                       " AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.granted"
+                       " AND (l.locktype = 'advisory' AND l.classid::bigint = $2::bigint"
+                       " AND l.objid::bigint = $3::bigint OR l.relation IN (SELECT c.oid FROM pg_catalog.pg_class c"
+                       " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)"
+                       " AND l.mode <> 'AccessShareLock')) ORDER BY a.xact_start LIMIT 1");
+    if (rc == GW_OK && PQntuples(r)) {
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED,
+                   "session %s of the target (\"%s\" from %s, in a transaction for %s s) holds what is to be dropped",
+                   pgt_text(r, 0, 0), pgt_text(r, 0, 1), pgt_text(r, 0, 2), pgt_text(r, 0, 3));
+        gw_err_hint(err, "if its godwit is dead: SELECT pg_terminate_backend(%s)", pgt_text(r, 0, 0));
+    } else {
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED, "another session of the target holds what is to be dropped");
+    }
+    return GW_AGAIN;
+}
+
 static int
 drop_task(struct pgt *t, struct gw_err *err)
 {
     bool there = false;
-    int rc = pgt_lock_ddl(t, err);
+    int rc = gw_pg_exec(t->c, err, "SET LOCAL lock_timeout = '2s'");
+    rc = rc == GW_OK ? pgt_lock_ddl(t, err) : rc;
+    rc = rc == GW_OK ? pgt_control_exists(t, "chunks", &there, err) : rc;
+    rc = rc == GW_OK && there ? pgt_end_loads(t, err) : rc;
     rc = rc == GW_OK ? pgt_control_exists(t, "tasks", &there, err) : rc;
     if (rc != GW_OK || !there) {
         return rc;
@@ -583,10 +615,16 @@ int
 pgt_state_drop(void *self, struct gw_err *err)
 {
     struct pgt *t = self;
-    int rc = pgt_begin(t, err);
-    rc = rc == GW_OK ? drop_task(t, err) : rc;
-    rc = rc == GW_OK ? pgt_commit(t, err) : rc;
+    struct gw_err local = {0};
+    struct gw_err *e = err ? err : &local;
+    int rc = pgt_begin(t, e);
+    rc = rc == GW_OK ? drop_task(t, e) : rc;
+    rc = rc == GW_OK ? pgt_commit(t, e) : rc;
     if (pgt_end(t, rc) != GW_OK) {
+        if (strcmp(e->code, "55P03") == 0) { // lock_not_available
+            gw_err_clear(e);
+            return say_who(t, e);
+        }
         return gw_err_wrap(err, "drop task \"%s\"", t->task->name);
     }
     return GW_OK;

@@ -83,6 +83,27 @@ look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
     return rc == GW_END ? GW_OK : rc;
 }
 
+int
+lite_end_stopped_owners(struct lite_target *t, char *ret_alive, size_t size, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    ret_alive[0] = 0;
+    int rc = gw_lite_query(t->db, &q, err,
+                           lite_sql(t, "SELECT backend, backend_start FROM $chunks WHERE task = ?1 AND state = 0"
+                                       " AND epoch > 0 AND backend IS NOT NULL ORDER BY epoch"),
+                           "t", t->task->name);
+    while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
+        const char *backend = (const char *)sqlite3_column_text(q, 0);
+        if (backend && strcmp(backend, t->backend) != 0) {
+            end_stopped_owner(t, backend, sqlite3_column_int64(q, 1));
+            const char *pid = strrchr(backend, ' ');
+            snprintf(ret_alive, size, "%s", pid ? pid + 1 : "");
+        }
+    }
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
 // ---- begin -------------------------------------------------------------------------------------
 
 static int

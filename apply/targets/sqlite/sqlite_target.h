@@ -121,6 +121,10 @@ int lite_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err)
 int lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int lite_load_abort(void *self, struct gw_err *err);
 
+// Ends the processes that were stopped while they load a chunk of the task on this machine. *ret_alive: the pid of the
+// latest to load one, wherever it runs; empty if there is none.
+int lite_end_stopped_owners(struct lite_target *t, char *ret_alive, size_t size, struct gw_err *err);
+
 int lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
 int lite_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);
 

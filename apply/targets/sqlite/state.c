@@ -6,6 +6,9 @@
 #include "apply/targets/sqlite/sqlite_target.h"
 #include "common/clock.h"
 #include "common/plan.h"
+#include "common/worker.h"
+
+enum { DROP_BUSY_MS = 2000 }; // a drop that has to wait says so
 
 static const char *const control_tables[] = {
     "CREATE TABLE IF NOT EXISTS $tasks (task TEXT PRIMARY KEY, task_uuid TEXT NOT NULL,"
@@ -341,12 +344,27 @@ lite_state_drop(void *self, struct gw_err *err)
 {
     struct lite_target *t = self;
     struct gw_err why = {0};
-    int rc = lite_begin_on_task(t, &why);
+    char owner[32] = "";
+    int rc = lite_task_there(t, &why);
+    if (rc == GW_OK) {
+        sqlite3_busy_timeout(t->db, DROP_BUSY_MS);
+        rc = lite_end_stopped_owners(t, owner, sizeof owner, &why);
+    }
+    rc = rc == GW_OK ? lite_begin_on_task(t, &why) : rc;
     if (rc == GW_FENCED) {
         return GW_OK; // dropped before
     }
     if (rc == GW_OK) {
         rc = lite_tx_end(t, drop_all(t, &why), &why);
+    }
+    if (t->db) {
+        sqlite3_busy_timeout(t->db, t->busy_ms);
+    }
+    if (strncmp(why.code, "BUSY", 4) == 0) {
+        gw_err_clear(&why);
+        rc = gw_err_set(&why, GW_AGAIN, GW_CODE_LOCKED, "another process%s%s holds a lock on \"%s\"",
+                        owner[0] ? ", perhaps the task's loader " : "", owner, t->path);
+        gw_err_hint(&why, "see who has it open: fuser -v FILE");
     }
     if (rc != GW_OK && err) {
         *err = why;
