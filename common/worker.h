@@ -3,7 +3,8 @@
 // The control thread talks to the coordinator: hello, heartbeats, the lease. It answers while the work thread
 // sits in a query for an hour. The work thread runs the stage, with plain blocking calls. They share nothing
 // but a ZeroMQ pair. When the lease is lost (the coordinator is silent) the work thread is told to give up its
-// job; if it cannot, the process ends itself: whoever is next fences it off at the target in any case.
+// job; if it cannot, the process ends itself: whoever is next fences it off at the target in any case. The same with a job
+// that the coordinator has called back. A job that is in force is never judged by the time it takes.
 #ifndef GW_WORKER_H
 #define GW_WORKER_H
 

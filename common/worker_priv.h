@@ -16,6 +16,8 @@ struct gw_worker_control {
     int64_t heard_us, lease_us, give_up_us;
     Gw__Heartbeat beat; // as the work thread last told
     bool lost;
+    uint64_t called_back; // the job that was, and when; 0 = none
+    int64_t called_back_us;
 };
 
 // Runs until the work thread sends an empty frame. arg: the struct above, its sockets open.

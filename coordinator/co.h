@@ -208,6 +208,7 @@ struct co {
     struct job jobs[JOBS_MAX];
     size_t jobs_n;
     uint64_t next_job, next_stream;
+    int64_t checked_us; // when leases were last looked at
 
     Gw__Catalog *source_cat, *target_cat;
     char *source_identity;

@@ -11,6 +11,7 @@
 #include "coordinator/co.h"
 
 static const int64_t silent_us = 10 * GW_S; // a worker that says nothing for this long is gone
+static const int64_t absent_us = 2 * GW_S;  // longer than any turn of the loop
 enum { LEASE_MS = 15000 };
 
 // ---- sending -----------------------------------------------------------------------------------
@@ -255,8 +256,12 @@ void
 co_check_leases(struct co *co)
 {
     int64_t now = gw_now_us();
+    // We were stopped ourselves, or the machine slept: what was said meanwhile is still on its way to us.
+    int64_t absent = co->checked_us && now - co->checked_us > absent_us ? now - co->checked_us : 0;
+    co->checked_us = now;
     for (size_t i = 0; i < co->workers_n; i++) {
         struct worker *w = &co->workers[i];
+        w->heard_us += absent;
         if (w->alive && now - w->heard_us > silent_us) {
             worker_lost(co, w, "no heartbeat for ten seconds");
         }
