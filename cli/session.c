@@ -16,6 +16,7 @@
 #include "cli/term.h"
 #include "cli/watch.h"
 #include "common/clock.h"
+#include "common/fault.h"
 
 static const int64_t ask_terminal_us = 250 * GW_MS, ask_plain_us = GW_S;
 static const int64_t draw_us = 250 * GW_MS, line_us = 10 * GW_S;
@@ -407,7 +408,7 @@ end_hung(struct session *s, int64_t now)
 {
     int64_t silent_for_us = 0;
     const struct gw_child *c = gw_watch_turn(&s->watch, &s->children, s->coordinator, now, &silent_for_us);
-    if (!c || s->ending || (s->stopping && c != s->coordinator)) {
+    if (!c || s->ending || (s->stopping && c != s->coordinator) || !GW_GUARD("cli.watch")) {
         return;
     }
     if (!s->stopping && !gw_watch_may_restart(&s->watch, &s->children, c, now)) {

@@ -300,6 +300,8 @@ void co_flights_cancel(struct co *co, const struct table *t); // t NULL: all
 void co_doubt(struct co *co, const struct gw_err *why);
 bool co_in_doubt(const struct co *co);
 void co_doubt_tick(struct co *co);
+// Whether the table's chunks on the target are ours. A plan of ours that is not there yet has a newer generation.
+bool co_plan_is_ours(const struct table *t, const Gw__TargetState *s);
 // Whether what the target holds is another's by now; *err, empty before, says whose.
 bool co_superseded(const struct co *co, const Gw__TargetState *s, struct gw_err *err);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "coordinator/co.h"
 
@@ -20,7 +21,8 @@ co_in_doubt(const struct co *co)
 void
 co_doubt(struct co *co, const struct gw_err *why)
 {
-    if (co->doubt.raised || !co_running(co) || gw_now_us() < co->doubt.quiet_until_us) {
+    if (!GW_GUARD("coordinator.doubt") || co->doubt.raised || !co_running(co) ||
+        gw_now_us() < co->doubt.quiet_until_us) {
         return;
     }
     gw_log_err(GW_LOG_INFO, why, "task=\"%s\" is it still ours?", co->task->name);
@@ -38,10 +40,10 @@ stored_plan(const Gw__TargetState *s, uint32_t table_id)
     return NULL;
 }
 
-// A plan of ours that is not on the target yet has a newer generation than the stored one.
-static bool
-plan_is_ours(const Gw__TablePlan *mine, const Gw__TablePlan *stored)
+bool
+co_plan_is_ours(const struct table *t, const Gw__TargetState *s)
 {
+    const Gw__TablePlan *mine = t->plan, *stored = stored_plan(s, mine->target->id);
     if (!stored || stored->generation > mine->generation) {
         return false;
     }
@@ -65,7 +67,7 @@ co_superseded(const struct co *co, const Gw__TargetState *s, struct gw_err *err)
     }
     for (size_t i = 0; err->cls == GW_OK && i < co->tables_n; i++) {
         const struct table *t = &co->tables[i];
-        if (!plan_is_ours(t->plan, stored_plan(s, t->plan->target->id))) {
+        if (!co_plan_is_ours(t, s)) {
             gw_err_set(err, GW_CONFIG, NULL, "another godwit has planned table \"%s.%s\" of task \"%s\" anew",
                        co_schema(t), co_name(t), task);
         }

@@ -504,20 +504,6 @@ registered(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, s
     co_event(co, EV_REGISTERED);
 }
 
-static bool
-same_plan(const struct table *t, const Gw__TargetState *s)
-{
-    const Gw__TablePlan *mine = t->plan;
-    for (size_t i = 0; i < s->n_tables; i++) {
-        const Gw__TablePlan *stored = s->tables[i];
-        if (stored->target->id == mine->target->id) {
-            return stored->n_chunks == mine->n_chunks &&
-                   (!mine->n_chunks || strcmp(stored->chunks[0]->plan_id, mine->chunks[0]->plan_id) == 0);
-        }
-    }
-    return false;
-}
-
 // A coordinator may die while its plan is on its way to the target. Its successor plans anew, and finds the first
 // plan registered: that one is in force, and what is in memory must not be loaded under its numbers.
 static void
@@ -531,8 +517,9 @@ verified(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, str
     bool same = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists &&
                 strcmp(reply->state->task_uuid, co->uuid) == 0;
     for (size_t i = 0; same && i < co->tables_n; i++) {
-        same = same_plan(&co->tables[i], reply->state);
+        same = co_plan_is_ours(&co->tables[i], reply->state);
     }
+    same = same || !GW_GUARD("coordinator.verify");
     co->fresh = false; // what is there now is what this run began
     co_event(co, same ? EV_VERIFIED : EV_OTHER_PLAN);
 }

@@ -173,7 +173,7 @@ def test_fresh_does_not_wait_for_a_loader_that_hangs(world, engine, shape):
     a, b = hosts(world, source, target, 64, 32)
     first, _ = hold.start_stopping(world, a, "apply.before_commit=stop@1", once=world.folder / "once_a")
     frozen = hold.freeze(first)
-    world.run(b, "--fresh", seconds=40).expect(DONE)
+    world.run(b, "--fresh", seconds=25).expect(DONE)
     assert_equal(source, target, tables=["t"])
     hold.send(frozen, hold.signal.SIGCONT)
     late = first.wait(40)

@@ -57,7 +57,7 @@ end_stopped_owner(struct lite_target *t, const char *backend, int64_t start)
     }
     char state = 0;
     int64_t started = 0;
-    if (process_state(pid, &state, &started) && started == start && is_stopped(state)) {
+    if (process_state(pid, &state, &started) && started == start && is_stopped(state) && GW_GUARD("apply.owner_kill")) {
         (void)kill(pid, SIGKILL); // it may be gone by now
     }
 }
@@ -126,7 +126,8 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
                                      "tiii", t->task->name, (int64_t)c->table_id, generation, (int64_t)c->no)
                      : rc;
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
-    Gw__Chunk *stored = rc == GW_OK && lite_is_plan(a, q, 0, c) ? lite_chunk_read(a, q, 0) : NULL;
+    bool planned = rc == GW_OK && (lite_is_plan(a, q, 0, c) || !GW_GUARD("apply.plan"));
+    Gw__Chunk *stored = planned ? lite_chunk_read(a, q, 0) : NULL;
     sqlite3_finalize(q);
     if (rc == GW_END || (rc == GW_OK && !stored)) {
         gw_err_set(err, GW_FENCED, NULL, "chunk %u is not the stored plan's", c->no);
@@ -285,7 +286,9 @@ lite_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct
     }
     if (t->careful && t->in_tx && (rc == GW_OK || rc == GW_DATA)) {
         struct gw_err undo = {0};
-        int end = gw_lite_exec(t->db, &undo, rc == GW_OK ? "RELEASE rows" : "ROLLBACK TO rows; RELEASE rows");
+        int end = gw_lite_exec(t->db, &undo,
+                               rc == GW_OK || !GW_GUARD("apply.savepoint") ? "RELEASE rows"
+                                                                           : "ROLLBACK TO rows; RELEASE rows");
         if (end != GW_OK) {
             *err = undo;
             rc = end;
@@ -365,7 +368,7 @@ fence(struct lite_target *t, const struct gw_target_counts *n, const char *snaps
                          (int64_t)t->epoch, t->owner, snapshot, (int64_t)n->rows_read, (int64_t)n->rows_written,
                          (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us(),
                          t->task->uuid);
-    if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
+    if (rc == GW_OK && sqlite3_changes(t->db) != 1 && GW_GUARD("apply.fence")) {
         rc = gw_err_set(err, GW_FENCED, NULL, "somebody else owns the chunk now");
     }
     return rc;
