@@ -21,9 +21,10 @@ close_target(struct gw_apply *a)
 static int
 open_target(struct gw_apply *a, struct gw_err *err)
 {
-    if (a->open) {
+    if (a->open && a->task_version == gw_worker_task_version(a->w)) {
         return GW_OK;
     }
+    close_target(a);
     const Gw__Task *task = gw_worker_task(a->w);
     a->ops = gw_target_find(task->target->engine);
     if (!a->ops) {
@@ -34,6 +35,7 @@ open_target(struct gw_apply *a, struct gw_err *err)
     if (r != GW_OK) {
         return gw_err_wrap(err, "target password");
     }
+    a->task_version = gw_worker_task_version(a->w);
     a->self = calloc(1, a->ops->state_size);
     gw_assert(a->self);
     r = a->ops->open(a->self, task, gw_worker_uuid(a->w), password, err);

@@ -17,6 +17,7 @@ struct gw_apply {
     const struct gw_target_ops *ops;
     void *self;
     bool open;
+    uint64_t task_version; // that it was opened with
 };
 
 // load.c: one chunk from Ready to durable.

@@ -18,7 +18,10 @@
 //      READ COMMITTED, and time-outs on every connection.
 //  11. Names and literals reach SQL through the engine's one quoting function.
 //  12. Every slot that writes is safe to repeat after a crash at any point of it.
-//  13. An engine that gets Table.engine equal to its own kind builds from the native texts; otherwise from the kinds.
+//  13. Every slot that changes what is durable of the task looks, in its transaction, at the stored task_uuid: FENCED if
+//      it is not task->uuid, which is read anew each time. A task of the same name that was begun anew is another task.
+//      (state_register says CONFIG; state_load and state_drop take what is there.)
+//  14. An engine that gets Table.engine equal to its own kind builds from the native texts; otherwise from the kinds.
 #ifndef GW_TARGET_H
 #define GW_TARGET_H
 
@@ -97,7 +100,8 @@ struct gw_target_ops {
     // FENCED if a table is neither COMPLETED nor in ERROR.
     int (*state_complete)(void *self, int64_t completed_us, struct gw_err *err);
     // Removes all of the task's control rows, and the control tables and schema with the last task.
-    // The migrated tables stay.
+    // The migrated tables stay. Ends the backends that still work on its chunks, as load_begin would. What somebody else
+    // holds is waited for a moment only: GW_AGAIN with GW_CODE_LOCKED and a message that says who.
     int (*state_drop)(void *self, struct gw_err *err);
 
     // Makes the table ready for rows of `generation`, as task->load->prep_mode says: schema, types, table, primary

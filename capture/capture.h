@@ -21,7 +21,8 @@ struct capture {
     const struct gw_source_ops *ops;
     void *self;
     bool open;
-    char *token; // of the open snapshot; NULL = none
+    uint64_t task_version; // that it was opened with
+    char *token;           // of the open snapshot; NULL = none
     struct gw_link links[LINKS_MAX];
     size_t links_n;
     unsigned breaks; // of the link in use, when its stream began

@@ -14,7 +14,9 @@
 #include "cli/format.h"
 #include "cli/relay.h"
 #include "cli/term.h"
+#include "cli/watch.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/net.h"
 
 static const int64_t ask_terminal_us = 250 * GW_MS, ask_plain_us = GW_S;
@@ -29,6 +31,7 @@ struct session {
     struct gw_session_result *result;
     struct gw_supervisor children;
     struct gw_child *coordinator;
+    struct gw_watch watch;
     struct gw_client client;
     struct gw_relay relay;
     struct gw_term term;
@@ -342,6 +345,7 @@ on_status(struct session *s)
 {
     const Gw__Status *st = s->client.status;
     gw_progress_update(&s->progress, st, gw_now_us());
+    gw_watch_status(&s->watch, &s->children, s->coordinator, st, gw_now_us());
     if (st->ended && !s->ending) {
         keep_status(s);
         s->result->ended = true;
@@ -443,11 +447,33 @@ start_children(struct session *s)
     }
 }
 
+// Children that hang. While the coordinator stops in order it sees to the workers itself.
+static void
+end_hung(struct session *s, int64_t now)
+{
+    int64_t silent_for_us = 0;
+    const struct gw_child *c = gw_watch_turn(&s->watch, &s->children, s->coordinator, now, &silent_for_us);
+    if (!c || s->ending || (s->stopping && c != s->coordinator) || !GW_GUARD("cli.watch")) {
+        return;
+    }
+    if (!s->stopping && !gw_watch_may_restart(&s->watch, &s->children, c, now)) {
+        struct gw_err e = {0};
+        gw_err_set(&e, GW_CONFIG, NULL, "%s has hung again and again, and starting it anew is no cure", c->name);
+        gw_err_hint(&e, "see what it was at in %s/logs/%s.log and coordinator.log; the same command goes on",
+                    s->spec->state, c->name);
+        fail(s, GW_EXIT_TABLE_ERROR, &e);
+        return;
+    }
+    say(s, "godwit: %s, process %d, does not answer: it is ended", c->name, (int)c->pid);
+    gw_child_signal(c, SIGKILL); // a process that is stopped dies of it, too
+}
+
 static void
 turn(struct session *s)
 {
     int64_t now = gw_now_us();
     start_children(s);
+    end_hung(s, now);
     ask(s, now);
     if (s->ending && now >= s->kill_us) {
         s->kill_us = INT64_MAX;

@@ -56,6 +56,8 @@ new_task(struct gw_arena *a)
     e->table_escalation = GW__ERROR_POLICY__STOP_TASK;
     e->recoverable_count = -1;
     e->recoverable_interval_s = 5;
+    e->throttling = true;
+    e->throttling_max_s = 1800;
     e->fail_on_no_tables = true;
     e->apply_delete = GW__ERROR_POLICY__IGNORE_RECORD;
     e->apply_insert = GW__ERROR_POLICY__LOG_ERROR;

@@ -236,9 +236,9 @@ static const struct gw_key error_behavior[] = {
     {"TableErrorEscalationPolicy", error_choice, ERRORS(table_escalation), 0, 0, policy_names, false},
     {"RecoverableErrorCount", error_i32, ERRORS(recoverable_count), -1, 1000000000, NULL, false},
     {"RecoverableErrorInterval", error_u32, ERRORS(recoverable_interval_s), 1, 86400, NULL, false},
-    UNNEEDED("RecoverableErrorThrottling"), // the pause never grows beyond RecoverableErrorInterval
-    UNNEEDED("RecoverableErrorThrottlingMax"),
-    UNNEEDED("RecoverableErrorStopRetryAfterThrottlingMax"),
+    {"RecoverableErrorThrottling", error_flag, ERRORS(throttling), 0, 0, NULL, false},
+    {"RecoverableErrorThrottlingMax", error_u32, ERRORS(throttling_max_s), 1, 86400, NULL, false},
+    {"RecoverableErrorStopRetryAfterThrottlingMax", error_flag, ERRORS(stop_after_throttling_max), 0, 0, NULL, false},
     {"FailOnNoTablesCaptured", error_flag, ERRORS(fail_on_no_tables), 0, 0, NULL, false},
     LATER("FullLoadIgnoreConflicts"), // of cached changes
     LATER("DataMaskingErrorPolicy"),

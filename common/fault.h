@@ -6,14 +6,26 @@
 //   GODWIT_FAULT="bus.corrupt=on"                  always true
 // Several are separated by commas. With GODWIT_FAULT_ONCE=<folder>, a fault fires once over all processes and
 // restarts: the first to create <folder>/<name> has it. Compiled out with -DGW_NO_FAULTS (preset release).
+//
+// Named guards: mechanisms that a test can switch off, to see that some test notices.
+//
+//   GODWIT_GUARDS_OFF="apply.fence,bus.totals"
+// A guard stands where the mechanism says no: `if (rows != 1 && GW_GUARD("apply.fence"))`. It is constant true in release
+// builds. tests/guards has a line for each, with the test that must fail without it.
 #ifndef GW_FAULT_H
 #define GW_FAULT_H
+
+#include <stdbool.h>
 
 #include "common/err.h"
 
 #ifdef GW_NO_FAULTS
 #define GW_FAULT(name) (false)
+#define GW_GUARD(name) (true)
 #else
+// True unless the guard is switched off.
+#define GW_GUARD(name) gw_guard_on(name)
+bool gw_guard_on(const char *name);
 // True if the point shall fail; does not return if it shall die.
 #define GW_FAULT(name) gw_fault_hit(name)
 bool gw_fault_hit(const char *name);

@@ -51,6 +51,12 @@ gw_worker_task(const struct gw_worker *w)
 }
 
 uint64_t
+gw_worker_task_version(const struct gw_worker *w)
+{
+    return w->task_version;
+}
+
+uint64_t
 gw_worker_task_tag(const struct gw_worker *w)
 {
     return w->tag;
@@ -243,24 +249,57 @@ gw_worker_poll(struct gw_worker *w, zmq_pollitem_t *items, int n, int64_t deadli
     }
 }
 
+static bool
+same_but_for_uuid(const Gw__Task *a, const Gw__Task *b)
+{
+    Gw__Task x = *a, y = *b;
+    static char none[] = "";
+    x.uuid = y.uuid = none;
+    size_t n = gw__task__get_packed_size(&x);
+    if (n != gw__task__get_packed_size(&y)) {
+        return false;
+    }
+    uint8_t *bytes = malloc(2 * n + 1);
+    gw_assert(bytes);
+    gw__task__pack(&x, bytes);
+    gw__task__pack(&y, bytes + n);
+    bool same = memcmp(bytes, bytes + n, n) == 0;
+    free(bytes);
+    return same;
+}
+
 static char *
 keep_secret(struct gw_worker *w, char *before, const Gw__Secret *secret)
 {
     if (before) {
         explicit_bzero(before, strlen(before));
     }
-    return secret ? gw_arena_strdup(&w->task_arena, secret->value) : NULL;
+    return secret ? gw_arena_strdup(&w->secret_arena, secret->value) : NULL;
 }
 
 static void
-take_welcome(struct gw_worker *w, const Gw__Welcome *welcome)
+take_secrets(struct gw_worker *w, const Gw__Welcome *welcome)
 {
     (void)keep_secret(w, w->source_password, NULL);
     (void)keep_secret(w, w->target_password, NULL);
-    gw_arena_reset(&w->task_arena);
+    gw_arena_reset(&w->secret_arena);
     w->source_password = keep_secret(w, NULL, welcome->source_password);
     w->target_password = keep_secret(w, NULL, welcome->target_password);
-    w->task = gw_pb_dup(&w->task_arena, welcome->task);
+}
+
+// Each hello is answered with the task, and an engine that is open points into it. It is replaced only by another one.
+static void
+take_welcome(struct gw_worker *w, const Gw__Welcome *welcome)
+{
+    take_secrets(w, welcome);
+    struct gw_arena *a = &w->task_arenas[w->task_version % 2];
+    if (!w->task || !same_but_for_uuid(w->task, welcome->task)) {
+        a = &w->task_arenas[++w->task_version % 2];
+        gw_arena_reset(a);
+        w->task = gw_pb_dup(a, welcome->task);
+    } else if (strcmp(w->task->uuid, welcome->task->uuid) != 0) {
+        w->task->uuid = gw_arena_strdup(a, welcome->task->uuid);
+    }
     w->tag = gw_task_tag(welcome->task_uuid);
     snprintf(w->task_uuid, sizeof w->task_uuid, "%s", welcome->task_uuid);
 }
@@ -388,7 +427,9 @@ gw_worker_main(int argc, char **argv, const struct gw_stage *stage)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     control.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     gw_uuid(w->uuid);
-    gw_arena_init(&w->task_arena);
+    gw_arena_init(&w->task_arenas[0]);
+    gw_arena_init(&w->task_arenas[1]);
+    gw_arena_init(&w->secret_arena);
     gw_arena_init(&w->command_arena);
     pthread_t thread;
     (void)gw_log_open(stage->name, NULL, NULL); // until it has a name of its own

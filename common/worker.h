@@ -3,7 +3,8 @@
 // The control thread talks to the coordinator: hello, heartbeats, the lease. It answers while the work thread
 // sits in a query for an hour. The work thread runs the stage, with plain blocking calls. They share nothing
 // but a ZeroMQ pair. When the lease is lost (the coordinator is silent) the work thread is told to give up its
-// job; if it cannot, the process ends itself: whoever is next fences it off at the target in any case.
+// job; if it cannot, the process ends itself: whoever is next fences it off at the target in any case. The same with a job
+// that the coordinator has called back. A job that is in force is never judged by the time it takes.
 #ifndef GW_WORKER_H
 #define GW_WORKER_H
 
@@ -35,8 +36,11 @@ void *gw_worker_zctx(struct gw_worker *w);
 void *gw_worker_router(struct gw_worker *w); // NULL where the stage does not receive
 const char *gw_worker_uuid(const struct gw_worker *w);
 const char *gw_worker_name(const struct gw_worker *w);
-// The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome.
+// The task as the coordinator gave it; changes only inside gw_worker_next. NULL before the first welcome. Whoever keeps a
+// pointer into it lets go of it before the next job when the version is another: the task before the last is gone. The
+// uuid alone changes without a new version.
 const Gw__Task *gw_worker_task(const struct gw_worker *w);
+uint64_t gw_worker_task_version(const struct gw_worker *w);
 uint64_t gw_worker_task_tag(const struct gw_worker *w);
 // The password of one of the task's ends (`ep`): as it is found on this host (common/secret.h), else as the coordinator
 // handed it over. NULL: there is none, the client library's own ways apply. Lives until the arena is reset, or until
@@ -85,5 +89,6 @@ void gw_uuid(char out[37]);
 #define GW_CODE_NO_SNAPSHOT "GW001" // the reader has lost its snapshot; another one may still have it
 #define GW_CODE_LOST        "GW002" // the worker is gone
 #define GW_CODE_LINK        "GW003" // the connection to the next worker broke, or does not come about
+#define GW_CODE_LOCKED      "GW004" // GW_AGAIN: somebody else holds what is needed; the message says who
 
 #endif

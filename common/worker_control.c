@@ -10,6 +10,7 @@
 
 #include "common/bus.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/worker.h"
 
@@ -17,6 +18,7 @@ static const int64_t heartbeat_us = 500 * GW_MS;
 static const int64_t lease_default_us = 15 * GW_S;
 static const int64_t reopen_us = 10 * GW_S; // silence after which a new connection is made
 static const int64_t say_first_us = 10 * GW_S, say_most_us = 3600 * GW_S;
+enum { GIVE_BACK_LEASES = 4 }; // a job that was called back is worth nothing any more, whatever it is in the middle of
 
 static void
 send_hello(struct gw_worker_control *c)
@@ -141,6 +143,10 @@ from_coordinator(struct gw_worker_control *c, zmq_msg_t *msg)
         if (m->body_case == GW__CONTROL__BODY_WELCOME) {
             take_terms(c, m->welcome);
         }
+        if (m->body_case == GW__CONTROL__BODY_CANCEL && m->cancel->job && m->cancel->job != c->called_back) {
+            c->called_back = m->cancel->job;
+            c->called_back_us = c->heard_us;
+        }
         zmq_msg_t copy;
         zmq_msg_init(&copy);
         zmq_msg_copy(&copy, msg);
@@ -188,6 +194,11 @@ check_lease(struct gw_worker_control *c)
             gw_warn("coordinator is silent: giving up job %" PRIu64, c->beat.job);
         }
         send_cancel_to_work(c);
+    }
+    if (c->beat.job && c->beat.job == c->called_back && now - c->called_back_us > GIVE_BACK_LEASES * c->lease_us &&
+        GW_GUARD("worker.give_back")) {
+        gw_log(GW_LOG_ERROR, "job %" PRIu64 " was called back and does not end: ending this process", c->beat.job);
+        _exit(1);
     }
     if (c->lost && c->beat.job && now > c->give_up_us) {
         gw_log(GW_LOG_ERROR, "job %" PRIu64 " cannot be given up: ending this process", c->beat.job);

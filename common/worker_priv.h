@@ -23,7 +23,9 @@ struct gw_worker_control {
     int64_t reopen_us, say_us, say_step_us; // of a coordinator that is silent
     Gw__Heartbeat beat;                     // as the work thread last told
     bool lost;
-    bool refused; // the coordinator does not want this worker as it is set up
+    bool refused;         // the coordinator does not want this worker as it is set up
+    uint64_t called_back; // the job that was, and when; 0 = none
+    int64_t called_back_us;
 };
 
 // Runs until the work thread sends an empty frame. arg: the struct above, its sockets open.
@@ -51,8 +53,10 @@ struct gw_worker {
     char uuid[37], name[64];
     char endpoint[GW_ENDPOINT_MAX]; // where this stage receives; "" = it does not
     void *zctx, *pair, *router;
-    struct gw_arena task_arena, command_arena;
-    const Gw__Task *task;
+    struct gw_arena task_arenas[2], command_arena; // the task before this one lives on: engines still hold it
+    Gw__Task *task;
+    uint64_t task_version;
+    struct gw_arena secret_arena;
     char *source_password, *target_password; // as the coordinator handed them over; NULL = it did not
     uint64_t tag;
     char incarnation[40];

@@ -11,6 +11,7 @@
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
 // stream.c   the changes on their way, once the rows are there
+// doubt.c    whether the task is still ours
 // workers.c  leases, jobs and their replies;  hello.c  who joins
 // routes.c   who works with whom
 // status.c   what people are told;  store.c  the SQLite file
@@ -27,7 +28,7 @@
 #include "common/err.h"
 #include "common/worker.h"
 
-enum { LISTENS_MAX = 4, WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX, DOUBTS_MAX = 256 };
+enum { LISTENS_MAX = 4, WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX, BROKEN_MAX = 256 };
 
 struct co;
 struct table;
@@ -231,17 +232,23 @@ struct co {
     bool resuming, patient, registered;
     uint32_t phase_failures;
     int64_t phase_retry_us;
+    int64_t locked_us;    // since when somebody else holds what the phase's job needs; 0 = nobody
     uint32_t recoverable; // failures in a row without a durable chunk in between
     uint32_t exit_code;
     struct gw_err failure;
     bool already_complete, leave;
     int64_t stop_until_us;
+    struct {
+        bool raised, busy;
+        uint32_t failures;
+        int64_t retry_us, quiet_until_us;
+    } doubt; // doubt.c
 
     struct {
         char a[40], b[40]; // uuids
         int64_t until_us;
-    } doubts[DOUBTS_MAX];
-    size_t doubts_next;
+    } broken[BROKEN_MAX];
+    size_t broken_next;
 
     struct gw_peer asker; // who asked for the status last; it is told of the end unasked
 
@@ -250,6 +257,7 @@ struct co {
     struct job jobs[JOBS_MAX];
     size_t jobs_n;
     uint64_t next_job, next_stream;
+    int64_t checked_us; // when leases were last looked at
 
     Gw__Catalog *source_cat, *target_cat;
     char *source_identity;
@@ -319,9 +327,11 @@ void co_check_leases(struct co *co);
 void co_welcome_all(struct co *co);
 void co_stop_workers(struct co *co);
 void co_forget_snapshot(struct worker *w);
-int64_t co_backoff_us(const struct co *co, uint32_t failures);
-// A transient failure: counts it; false if the task has just been given up for it.
-bool co_recoverable(struct co *co, const struct gw_err *err);
+// A transient failure, the `failures`th in a row of the same thing: counts it and says when to try again (monotonic).
+// False if the task has just been given up for it.
+bool co_recoverable(struct co *co, const struct gw_err *err, uint32_t failures, int64_t *ret_us);
+// Something became durable: both ends are there, and nobody who waits need wait on.
+void co_recovered(struct co *co);
 
 // tables.c
 void co_tables_from_catalogs(struct co *co);
@@ -374,6 +384,15 @@ void co_stream_end(struct co *co);         // at the next boundary
 void co_stream_cancel(struct co *co);      // at once
 bool co_stream_mixed(const struct co *co); // chunks were read in other snapshots than the stream's first
 Gw__StreamStatus *co_stream_status(const struct co *co, struct gw_arena *a); // NULL: there is no stream
+// doubt.c
+// A reply was fenced: new work waits until the target has said whose task it is.
+void co_doubt(struct co *co, const struct gw_err *why);
+bool co_in_doubt(const struct co *co);
+void co_doubt_tick(struct co *co);
+// Whether the table's chunks on the target are ours. A plan of ours that is not there yet has a newer generation.
+bool co_plan_is_ours(const struct table *t, const Gw__TargetState *s);
+// Whether what the target holds is another's by now; *err, empty before, says whose.
+bool co_superseded(const struct co *co, const Gw__TargetState *s, struct gw_err *err);
 
 // status.c
 Gw__Status *co_status(struct co *co, struct gw_arena *a);

@@ -14,6 +14,7 @@
 #include "coordinator/co.h"
 
 static const int64_t stall_us = 20 * GW_S;
+static const int64_t fenced_us = GW_S; // for another session to end what it does with the same chunk
 enum { KILLS_MAX = 8, FENCED_MAX = 30 };
 
 static struct chunk_rt *
@@ -72,8 +73,7 @@ chunk_durable(struct co *co, struct flight *f, const Gw__Chunk *c)
     t->bytes += c->bytes;
     t->refused += c->rows_refused;
     t->truncated += c->values_truncated;
-    co->recoverable = 0;
-    co->waiting_for[0] = 0;
+    co_recovered(co);
     co->load_to_us = gw_wall_us();
     gw_info("chunk durable table=\"%s.%s\" chunk=%u epoch=%" PRIu64 " rows=%" PRIu64 " refused=%" PRIu64
             " bytes=%" PRIu64 " worker=%s host=%s",
@@ -92,7 +92,6 @@ reopen(struct co *co, struct flight *f)
     if (f->chunk < t->open_from) {
         t->open_from = f->chunk;
     }
-    rt->failures++;
     rt->retry_us = gw_now_us();
     if (!co_running(co) || t->state != T_LOADING) {
         return;
@@ -120,22 +119,25 @@ reopen(struct co *co, struct flight *f)
         co_table_error(co, t, e);
         return;
     case GW_FENCED:
-        if (strcmp(e->code, GW_CODE_LINK) == 0) {
-            rt->retry_us += co_backoff_us(co, rt->failures); // nobody else owns it
+        if (strcmp(e->code, GW_CODE_LINK) == 0) { // nobody else owns it
+            rt->retry_us += gw_retry_pause_us(co->task->errors, ++rt->failures);
             return;
         }
-        if (rt->failures > FENCED_MAX) {
+        if (++rt->failures > FENCED_MAX) {
             gw_err_hint(e, "does another godwit work on the same task?");
             co_table_error(co, t, e);
         }
-        rt->retry_us += co_backoff_us(co, rt->failures);
+        rt->retry_us += fenced_us;
+        co_doubt(co, e);
         return;
-    case GW_RETRY:
-        rt->retry_us += co_backoff_us(co, rt->failures);
-        (void)co_recoverable(co, e);
-        return;
+    case GW_RETRY: (void)co_recoverable(co, e, ++rt->failures, &rt->retry_us); return;
     case GW_BUG: co_fail(co, 1, e); return;
-    default: co_table_error(co, t, e);
+    default:
+        if (rt->failures++ == 0) { // control tables that are gone look like a mistake of ours
+            co_doubt(co, e);
+            return;
+        }
+        co_table_error(co, t, e);
     }
 }
 

@@ -138,7 +138,7 @@ enter(struct co *co, enum event on, enum phase to)
     co->moves++;
     co->phase_busy = false;
     co->phase_failures = 0;
-    co->phase_retry_us = 0;
+    co->phase_retry_us = co->locked_us = 0;
     co->waiting_for[0] = 0;
     if (to == P_ENDED) {
         co->ended_us = gw_wall_us();
@@ -290,6 +290,9 @@ tick_stream(struct co *co)
 static void
 tick_load(struct co *co)
 {
+    if (co_in_doubt(co)) {
+        return;
+    }
     if (!co->resync) {
         co_snapshots_tick(co);
     }
@@ -352,6 +355,7 @@ co_tick(struct co *co)
         [P_CLOSE_STREAM] = co_phase_job_tick,
     };
     co_check_leases(co);
+    co_doubt_tick(co);
     if (ticks[co->phase]) {
         ticks[co->phase](co);
     }

@@ -198,6 +198,7 @@ start(struct co *co, const struct options *o, struct gw_err *err)
     co->fresh = co->fresh && !co->patient;
     gw_uuid(co->incarnation);
     gw_uuid(co->uuid);
+    co->task->uuid = co->uuid; // what is in there changes when the target's word is known
     // Numbers of an earlier coordinator may still be on their way: no two may ever mean different things.
     co->next_job = co->next_stream = gw_task_tag(co->incarnation) & ~UINT64_C(0xffffffff);
     co->findings = gw_pb_new(&co->arena, Gw__Catalog, gw__catalog__init);

@@ -1,4 +1,5 @@
 // Phases that are one job for one worker: what it is told, and what comes of its answer.
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,6 +8,8 @@
 #include "common/log.h"
 #include "common/policy.h"
 #include "coordinator/co.h"
+
+static const int64_t locked_max_s = 60; // somebody else's lock is waited for
 
 static void
 fail_text(struct co *co, uint32_t exit_code, const char *message, const char *hint)
@@ -17,11 +20,35 @@ fail_text(struct co *co, uint32_t exit_code, const char *message, const char *hi
     co_fail(co, exit_code, &e);
 }
 
+// Somebody else holds what the job needs. It is tried again and again, said, and not for ever.
+static void
+locked_out(struct co *co, const struct gw_err *e)
+{
+    int64_t now = gw_now_us();
+    if (!co->locked_us) {
+        co->locked_us = now;
+        gw_log_err(GW_LOG_WARN, e, "task=\"%s\" waits", co->task->name);
+    }
+    int64_t waited_s = (now - co->locked_us) / GW_S;
+    snprintf(co->waiting_for, sizeof co->waiting_for, "%.200s; for %" PRId64 " s by now", e->message, waited_s);
+    co->phase_retry_us = now + GW_S;
+    if (waited_s >= locked_max_s) {
+        struct gw_err why = *e;
+        why.cls = GW_CONFIG;
+        gw_err_wrap(&why, "given up after %" PRId64 " s", waited_s);
+        co_fail(co, 2, &why);
+    }
+}
+
 // True if the job failed; before anything was changed an end that cannot be reached ends the run.
 static bool
 phase_failed(struct co *co, struct gw_err *e)
 {
     co->phase_busy = false;
+    if (strcmp(e->code, GW_CODE_LOCKED) == 0) {
+        locked_out(co, e);
+        return true;
+    }
     if (e->cls == GW_OK) {
         co->phase_failures = 0;
         return false;
@@ -33,8 +60,8 @@ phase_failed(struct co *co, struct gw_err *e)
         co_fail(co, e->cls == GW_BUG ? 1 : 2, e);
     } else if (!co->patient) {
         co_fail(co, 3, e);
-    } else if (co_recoverable(co, e)) {
-        co->phase_retry_us = gw_now_us() + co_backoff_us(co, ++co->phase_failures);
+    } else {
+        (void)co_recoverable(co, e, ++co->phase_failures, &co->phase_retry_us);
     }
     return true;
 }
@@ -404,20 +431,6 @@ registered(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, s
     co_event(co, EV_REGISTERED);
 }
 
-static bool
-same_plan(const struct table *t, const Gw__TargetState *s)
-{
-    const Gw__TablePlan *mine = t->plan;
-    for (size_t i = 0; i < s->n_tables; i++) {
-        const Gw__TablePlan *stored = s->tables[i];
-        if (stored->target->id == mine->target->id) {
-            return stored->n_chunks == mine->n_chunks &&
-                   (!mine->n_chunks || strcmp(stored->chunks[0]->plan_id, mine->chunks[0]->plan_id) == 0);
-        }
-    }
-    return false;
-}
-
 // A coordinator may die while its plan is on its way to the target. Its successor plans anew, and finds the first
 // plan registered: that one is in force, and what is in memory must not be loaded under its numbers.
 static void
@@ -431,8 +444,9 @@ verified(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, str
     bool same = reply->body_case == GW__REPLY__BODY_STATE && reply->state->exists &&
                 strcmp(reply->state->task_uuid, co->uuid) == 0;
     for (size_t i = 0; same && i < co->tables_n; i++) {
-        same = same_plan(&co->tables[i], reply->state);
+        same = co_plan_is_ours(&co->tables[i], reply->state);
     }
+    same = same || !GW_GUARD("coordinator.verify");
     co->fresh = false; // what is there now is what this run began
     co_event(co, same ? EV_VERIFIED : EV_OTHER_PLAN);
 }

@@ -9,37 +9,37 @@
 #include "common/clock.h"
 #include "coordinator/co.h"
 
-static const int64_t doubt_us = 60 * GW_S;
+static const int64_t broken_us = 60 * GW_S;
 
 static size_t
 find(const struct co *co, const struct worker *a, const struct worker *b)
 {
-    for (size_t i = 0; i < DOUBTS_MAX; i++) {
-        if (strcmp(co->doubts[i].a, a->uuid) == 0 && strcmp(co->doubts[i].b, b->uuid) == 0) {
+    for (size_t i = 0; i < BROKEN_MAX; i++) {
+        if (strcmp(co->broken[i].a, a->uuid) == 0 && strcmp(co->broken[i].b, b->uuid) == 0) {
             return i;
         }
     }
-    return DOUBTS_MAX;
+    return BROKEN_MAX;
 }
 
 void
 co_route_failed(struct co *co, const struct worker *a, const struct worker *b)
 {
     size_t at = find(co, a, b);
-    if (at == DOUBTS_MAX) {
-        at = co->doubts_next;
-        co->doubts_next = (at + 1) % DOUBTS_MAX;
+    if (at == BROKEN_MAX) {
+        at = co->broken_next;
+        co->broken_next = (at + 1) % BROKEN_MAX;
     }
-    snprintf(co->doubts[at].a, sizeof co->doubts[at].a, "%s", a->uuid);
-    snprintf(co->doubts[at].b, sizeof co->doubts[at].b, "%s", b->uuid);
-    co->doubts[at].until_us = gw_now_us() + doubt_us;
+    snprintf(co->broken[at].a, sizeof co->broken[at].a, "%s", a->uuid);
+    snprintf(co->broken[at].b, sizeof co->broken[at].b, "%s", b->uuid);
+    co->broken[at].until_us = gw_now_us() + broken_us;
 }
 
 bool
 co_route_doubtful(const struct co *co, const struct worker *a, const struct worker *b)
 {
     size_t at = find(co, a, b);
-    return at < DOUBTS_MAX && co->doubts[at].until_us > gw_now_us();
+    return at < BROKEN_MAX && co->broken[at].until_us > gw_now_us();
 }
 
 // ---- who with whom -----------------------------------------------------------------------------

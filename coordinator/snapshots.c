@@ -7,6 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 struct snapshot_ctx {
@@ -39,13 +40,13 @@ snapshot_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply
         w->failures = 0;
     } else if (e->cls != GW_AGAIN && strcmp(e->code, GW_CODE_LOST) != 0) {
         w->failures++;
-        w->retry_us = gw_now_us() + co_backoff_us(co, w->failures);
+        w->retry_us = gw_now_us() + gw_retry_pause_us(co->task->errors, w->failures);
         if (e->cls != GW_RETRY) {
             co_fail(co, 2, e);
         } else if (!co->patient) {
             co_fail(co, 3, e);
         } else {
-            (void)co_recoverable(co, e);
+            (void)co_recoverable(co, e, w->failures, &w->retry_us);
         }
     } else if (sc->first && co->phase == P_PLAN) {
         // Nothing is durable yet that counts on it.

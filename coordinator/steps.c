@@ -69,14 +69,16 @@ step_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, st
         return;
     }
     if (e->cls == GW_RETRY) {
-        rt->retry_us = gw_now_us() + co_backoff_us(co, ++rt->failures);
-        (void)co_recoverable(co, e);
+        (void)co_recoverable(co, e, ++rt->failures, &rt->retry_us);
+        return;
+    }
+    if ((e->cls == GW_FENCED || e->cls == GW_CONFIG) && rt->failures++ == 0) {
+        co_doubt(co, e);
         return;
     }
     rt->done = true;
     if (e->cls == GW_OK) {
-        co->recoverable = 0;
-        co->waiting_for[0] = 0;
+        co_recovered(co);
         gw_info("made %s table=\"%s.%s\"", t->steps->steps[sc.step]->name, co_schema(t), co_name(t));
         return;
     }

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 // ---- what the stages are told --------------------------------------------------------------------
@@ -113,13 +114,20 @@ settle(struct co *co)
         return; // at once, with others
     }
     switch (e->cls) {
-    case GW_RETRY:
-        s->retry_us += co_backoff_us(co, ++s->failures);
-        (void)co_recoverable(co, e);
+    case GW_RETRY: (void)co_recoverable(co, e, ++s->failures, &s->retry_us); return;
+    case GW_FENCED:
+        if (strcmp(e->code, GW_CODE_LINK) != 0) {
+            co_doubt(co, e);
+        }
+        // fall through
+    case GW_AGAIN: s->retry_us += gw_retry_pause_us(co->task->errors, ++s->failures); return;
+    case GW_CONFIG: // control tables that are gone look like a mistake of ours
+        if (s->failures++ == 0) {
+            co_doubt(co, e);
+            return;
+        }
+        co_fail(co, 2, e);
         return;
-    case GW_AGAIN:
-    case GW_FENCED: s->retry_us += co_backoff_us(co, ++s->failures); return;
-    case GW_CONFIG: co_fail(co, 2, e); return;
     default: co_fail(co, 1, e);
     }
 }
@@ -331,7 +339,7 @@ co_stream_tick(struct co *co, bool until_now)
             return true;
         }
     }
-    if (s->retry_us > gw_now_us()) {
+    if (s->retry_us > gw_now_us() || co_in_doubt(co)) {
         return false;
     }
     struct worker *apply, *transform, *capture;
@@ -391,9 +399,8 @@ applied(struct co *co, const Gw__StreamProgress *p)
         s->position = strdup(p->position);
         gw_assert(s->position);
         co->progress->position = s->position;
-        co->recoverable = 0;
         s->failures = 0;
-        co->waiting_for[0] = 0;
+        co_recovered(co);
     }
     s->oldest_us = p->oldest_us;
     if (p->counts) {

@@ -7,9 +7,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/policy.h"
 #include "coordinator/co.h"
 
 static const int64_t silent_us = 10 * GW_S; // a worker that says nothing for this long is gone
+static const int64_t absent_us = 2 * GW_S;  // longer than any turn of the loop
 
 // ---- sending -----------------------------------------------------------------------------------
 
@@ -134,30 +136,52 @@ co_forget_snapshot(struct worker *w)
     w->token = w->handle = NULL;
 }
 
-int64_t
-co_backoff_us(const struct co *co, uint32_t failures)
+bool
+co_recoverable(struct co *co, const struct gw_err *err, uint32_t failures, int64_t *ret_us)
 {
-    int64_t most = (int64_t)co->task->errors->recoverable_interval_s * GW_S;
-    int64_t us = 100 * GW_MS;
-    for (uint32_t i = 1; i < failures && us < most; i++) {
-        us *= 2;
+    const Gw__ErrorSettings *s = co->task->errors;
+    co->recoverable++;
+    int64_t pause_us = gw_retry_pause_us(s, failures);
+    *ret_us = gw_now_us() + pause_us;
+    if (pause_us < 10 * GW_S) {
+        snprintf(co->waiting_for, sizeof co->waiting_for, "%.250s", err->message);
+    } else {
+        snprintf(co->waiting_for, sizeof co->waiting_for, "%.200s; next try in %" PRId64 " s", err->message,
+                 pause_us / GW_S);
     }
-    return us < most ? us : most;
+    struct gw_err e = *err;
+    if (s->recoverable_count >= 0 && co->recoverable > (uint32_t)s->recoverable_count) {
+        gw_err_wrap(&e, "given up after %u recoverable errors in a row", co->recoverable);
+    } else if (gw_retry_exhausted(s, failures)) {
+        gw_err_wrap(&e, "given up: %u tries failed, the last after the longest pause of RecoverableErrorThrottlingMax",
+                    failures);
+    } else {
+        return true;
+    }
+    co_fail(co, 3, &e);
+    return false;
 }
 
-bool
-co_recoverable(struct co *co, const struct gw_err *err)
+void
+co_recovered(struct co *co)
 {
-    co->recoverable++;
-    int32_t limit = co->task->errors->recoverable_count;
-    snprintf(co->waiting_for, sizeof co->waiting_for, "%.250s", err->message);
-    if (limit >= 0 && co->recoverable > (uint32_t)limit) {
-        struct gw_err e = *err;
-        gw_err_wrap(&e, "given up after %u recoverable errors in a row", co->recoverable);
-        co_fail(co, 3, &e);
-        return false;
+    co->waiting_for[0] = 0;
+    if (!co->recoverable) {
+        return;
     }
-    return true;
+    co->recoverable = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        struct table *t = &co->tables[i];
+        t->retry_us = 0;
+        t->failures = 0;
+        for (size_t k = 0; k < t->plan->n_chunks; k++) {
+            t->chunks[k].retry_us = 0;
+            t->chunks[k].failures = 0;
+        }
+    }
+    for (size_t i = 0; i < co->workers_n; i++) {
+        co->workers[i].retry_us = 0;
+    }
 }
 
 // ---- jobs --------------------------------------------------------------------------------------
@@ -227,8 +251,12 @@ void
 co_check_leases(struct co *co)
 {
     int64_t now = gw_now_us();
+    // We were stopped ourselves, or the machine slept: what was said meanwhile is still on its way to us.
+    int64_t absent = co->checked_us && now - co->checked_us > absent_us ? now - co->checked_us : 0;
+    co->checked_us = now;
     for (size_t i = 0; i < co->workers_n; i++) {
         struct worker *w = &co->workers[i];
+        w->heard_us += absent;
         if (w->alive && now - w->heard_us > silent_us) {
             co_worker_lost(co, w, "no heartbeat for ten seconds");
         }

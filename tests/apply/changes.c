@@ -98,7 +98,7 @@ register_task(struct fixture *f)
     struct gw_arena *a = &f->arena;
     Gw__TargetState *s = gw_pb_new(a, Gw__TargetState, gw__target_state__init);
     s->task = f->task->name;
-    s->task_uuid = gw_arena_strdup(a, "11111111-1111-4111-8111-111111111111");
+    s->task_uuid = f->task->uuid;
     s->progress = gw_pb_new(a, Gw__Progress, gw__progress__init);
     s->progress->position = gw_arena_strdup(a, "0");
     for (size_t i = 0; i < TABLES; i++) {
@@ -124,6 +124,7 @@ fixture_init(struct fixture *f)
     struct gw_arena *a = &f->arena;
     f->task = gw_pb_new(a, Gw__Task, gw__task__init);
     f->task->name = gw_arena_strdup(a, "t");
+    f->task->uuid = gw_arena_strdup(a, "11111111-1111-4111-8111-111111111111");
     f->task->control_schema = gw_arena_strdup(a, "godwit");
     f->task->target = gw_pb_new(a, Gw__Endpoint, gw__endpoint__init);
     f->task->errors = gw_pb_new(a, Gw__ErrorSettings, gw__error_settings__init);

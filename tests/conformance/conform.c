@@ -81,6 +81,7 @@ conform_start(void **state)
 
     Gw__Task *t = c->task = gw_pb_new(&c->arena, Gw__Task, gw__task__init);
     t->name = gw_arena_strdup(&c->arena, "conform's \"task\"");
+    t->uuid = gw_arena_strdup(&c->arena, CONFORM_TASK);
     t->control_schema = gw_arena_strdup(&c->arena, "gwconform");
     t->mapping_hash = gw_arena_strdup(&c->arena, "h");
     t->load = gw_pb_new(&c->arena, Gw__LoadSettings, gw__load_settings__init);
@@ -511,7 +512,7 @@ conform_state(struct conform *c, Gw__Catalog *cat, uint32_t chunks)
     Gw__TargetState *s = gw_pb_new(&c->arena, Gw__TargetState, gw__target_state__init);
     s->exists = true;
     s->task = c->task->name;
-    s->task_uuid = gw_arena_strdup(&c->arena, "11111111-1111-4111-8111-111111111111");
+    s->task_uuid = c->task->uuid;
     s->mapping_hash = gw_arena_strdup(&c->arena, "a hash");
     s->source_identity = gw_arena_strdup(&c->arena, "memory:it's me");
     s->source_engine = gw_arena_strdup(&c->arena, "memory");

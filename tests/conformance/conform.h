@@ -73,6 +73,8 @@ void conform_read_chunks(struct conform *c, const struct gw_source_ops *ops, voi
 // Column `flag` as t and f: MySQL's BOOL is an integer of one digit, the same value under another kind.
 void conform_spell_bools(const Gw__Table *t, struct rows *rows, size_t from);
 
+// The task's uuid, unless a test says otherwise.
+#define CONFORM_TASK "11111111-1111-4111-8111-111111111111"
 // Of every chunk that the programs make.
 #define CONFORM_PLAN "44444444-4444-4444-8444-444444444444"
 enum { CONFORM_ESTIMATE = 4711 };

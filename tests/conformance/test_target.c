@@ -198,8 +198,8 @@ prepare_repeats(void **state)
         target_table_is(c, t, "7\t1\told\n");
         conform_ok(c, c->target->state_drop(c->a, &c->err));
         c->task->load->prep_mode = modes[m];
+        c->task->uuid = gw_arena_strdup(&c->arena, "33333333-3333-4333-8333-333333333333");
         Gw__TargetState *s = conform_state(c, target_catalog(c), 1);
-        s->task_uuid = gw_arena_strdup(&c->arena, "33333333-3333-4333-8333-333333333333");
         conform_ok(c, c->target->state_register(c->a, s, &c->err));
         for (int i = 0; i < 3; i++) {
             conform_ok(c, c->target->prepare(i == 1 ? c->b : c->a, t, 1, &c->err));

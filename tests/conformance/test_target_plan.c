@@ -321,7 +321,90 @@ late_loader_is_not_kept(void **state)
 #endif
 }
 
+// Another host has begun a task of the same name anew, with the very same plan, while we hung. Whatever we have in mind
+// belongs to a task that is no more.
+static void
+another_task_of_the_name_is_fenced(void **state)
+{
+    struct conform *c = conform_start(state);
+    Gw__Catalog *cat = target_catalog(c);
+    Gw__Table *t = target_ready(c, cat, 2);
+    target_begin(c, c->a, t, target_chunk_of(c, t, 1, 0), false);
+    conform_ok(c, c->target->load_write(c->a, ROW, ROW_LEN, 1, &c->err));
+    conform_ok(c, c->target->load_abort(c->a, &c->err));
+    Gw__TargetState *theirs = conform_state(c, cat, 2);
+    theirs->task_uuid = gw_arena_strdup(&c->arena, "99999999-9999-4999-8999-999999999999");
+    conform_ok(c, c->target->state_drop(c->b, &c->err));
+    conform_ok(c, c->target->state_register(c->b, theirs, &c->err));
+    c->task->uuid = theirs->task_uuid; // read anew each time: no engine keeps a copy
+    conform_ok(c, c->target->prepare(c->b, t, 1, &c->err));
+    uint64_t epoch = target_begin(c, c->b, t, target_chunk_of(c, t, 1, 0), false);
+    conform_ok(c, c->target->load_abort(c->b, &c->err));
+
+    c->task->uuid = gw_arena_strdup(&c->arena, CONFORM_TASK);
+    Gw__Chunk done = GW__CHUNK__INIT;
+    conform_is(c, c->target->load_begin(c->a, &c->arena, t, target_chunk_of(c, t, 1, 0), false, &epoch, &done, &c->err),
+               GW_FENCED);
+    reopen(c, &c->a, 0);
+    conform_is(c, c->target->prepare(c->a, t, 1, &c->err), GW_FENCED);
+    reopen(c, &c->a, 0);
+    Gw__SetTable set = GW__SET_TABLE__INIT;
+    set.table_id = t->id;
+    set.generation = 1;
+    set.state = GW__TABLE_STATE__STATE_ERROR;
+    set.reason = gw_arena_strdup(&c->arena, "");
+    conform_is(c, c->target->state_set(c->a, &set, &c->err), GW_FENCED);
+    reopen(c, &c->a, 0);
+    conform_is(c, c->target->state_set(c->a, order(c, t, 2, 3, "10"), &c->err), GW_FENCED);
+    reopen(c, &c->a, 0);
+    Gw__Steps steps = GW__STEPS__INIT;
+    conform_ok(c, c->target->finish_plan(c->a, &c->arena, t, &steps, &c->err));
+    for (size_t i = 0; i < steps.n_steps; i++) {
+        conform_is(c, c->target->finish_step(c->a, t, steps.steps[i], 1, &c->err), GW_FENCED);
+        reopen(c, &c->a, 0);
+    }
+    const Gw__TargetState *s = target_stored(c);
+    assert_string_equal(s->task_uuid, theirs->task_uuid);
+    assert_int_equal(s->tables[0]->state, GW__TABLE_STATE__STATE_LOADING);
+    assert_int_equal(s->tables[0]->generation, 1);
+    assert_int_equal(s->tables[0]->n_steps_done, 0);
+    assert_int_equal(target_stored_chunk(c, t, 0)->epoch, epoch);
+
+    // To the other task nothing has happened. It ends; we still do not end it once more.
+    c->task->uuid = theirs->task_uuid;
+    for (uint32_t i = 0; i < 2; i++) {
+        conform_load(c, c->b, t, i, i ? "" : ROW, i ? 0 : ROW_LEN, i ? 0 : 1);
+    }
+    set.state = GW__TABLE_STATE__STATE_COMPLETED;
+    conform_ok(c, c->target->state_set(c->b, &set, &c->err));
+    c->task->uuid = gw_arena_strdup(&c->arena, CONFORM_TASK);
+    conform_is(c, c->target->state_complete(c->a, 1, &c->err), GW_FENCED);
+    reopen(c, &c->a, 0);
+    assert_false(target_stored(c)->completed);
+    target_table_is(c, t, ROW);
+    conform_end(c);
+}
+
+// The same, but behind the claim: our rows are written, and only the last statement is left.
+static void
+another_task_behind_the_claim(void **state)
+{
+    struct conform *c = conform_start(state);
+    Gw__Table *t = target_ready(c, target_catalog(c), 1);
+    target_begin(c, c->a, t, target_chunk_of(c, t, 1, 0), false);
+    c->task->uuid = gw_arena_strdup(&c->arena, "99999999-9999-4999-8999-999999999999");
+    int r = c->target->load_write(c->a, ROW, ROW_LEN, 1, &c->err);
+    r = r == GW_OK ? c->target->load_commit(c->a, &one_row, "s", &c->err) : r;
+    conform_is(c, r, GW_FENCED);
+    reopen(c, &c->a, 0);
+    assert_false(target_stored_chunk(c, t, 0)->done);
+    target_table_is(c, t, "");
+    conform_end(c);
+}
+
 static const struct conform_test tests[] = {
+    {"plan: another task of the name is fenced", another_task_of_the_name_is_fenced},
+    {"plan: another task behind the claim", another_task_behind_the_claim},
     {"plan: a claim compares it", claim_compares_the_plan},
     {"plan: of two orders one wins", of_two_orders_one_wins},
     {"plan: a repeated order voids claims", repeated_order_voids_claims},

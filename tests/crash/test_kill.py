@@ -9,7 +9,8 @@ import pytest
 
 from compare.compare import assert_equal
 from harness import control, shop
-from harness.run import DONE
+from harness.run import DONE, UNREACHABLE
+from traps import hold
 
 PAIRS = [("postgresql", "postgresql"), ("mysql", "mysql"), ("postgresql", "mysql"), ("mysql", "postgresql"),
          ("sqlite", "postgresql"), ("sqlite", "sqlite")]
@@ -151,6 +152,23 @@ def test_a_server_crashes_and_comes_back(world, pair, side):
     assert_equal(source, target, tables=shop.TABLES)
     stats = r.json["statistics"]
     assert stats["one_point_in_time"] == (stats["snapshots"] == 1)
+
+
+def test_a_server_that_does_not_come_back(world):
+    """RecoverableErrorStopRetryAfterThrottlingMax: pauses of 0.1, 0.2, 0.4, 0.8, 1 and 2 s, one more try, and the task stops."""
+    source, target = world.pair("sqlite", "postgresql", durable=True)
+    shop.fill(source, 300)
+    task = task_of(world, source, target).setting("ErrorBehavior", "RecoverableErrorThrottlingMax", 2)
+    task.setting("ErrorBehavior", "RecoverableErrorStopRetryAfterThrottlingMax", True)
+    run, stopped = hold.start_stopping(world, task, "apply.after_claim=stop@3", once=world.folder / "once")
+    target.server.crash()
+    hold.go_on(stopped)
+    r = run.wait(40).expect(UNREACHABLE)
+    target.server.start()
+    assert "RecoverableErrorThrottlingMax" in r.json["failure"]["message"], r.describe("why did it stop?")
+    assert r.seconds > 4
+    world.run(task).expect(DONE)
+    assert_equal(source, target, tables=shop.TABLES)
 
 
 @pytest.mark.parametrize("point", ["apply.after_claim", "apply.before_fence", "apply.before_commit"])

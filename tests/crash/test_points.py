@@ -14,6 +14,11 @@ def test_the_list_of_points_is_that_of_the_source():
     assert set(points.in_source()) == points.listed()
 
 
+def test_points_that_are_tested_elsewhere():
+    for point, test in points.ELSEWHERE.items():
+        assert point in (points.ROOT / "tests" / test).read_text()
+
+
 @pytest.mark.parametrize("engine", SAME)
 def test_the_list_of_each_target_is_that_of_its_source(engine):
     assert set(points.of_target(engine)) == set(points.TARGET + points.ONLY[engine])
@@ -28,6 +33,8 @@ def cases():
                 yield pytest.param(engine, p, "kill@5", id=f"{engine}-{p}-kill5")
             if p in points.NOT_KILLED or (engine == "postgresql" and not p.startswith("coordinator")):
                 yield pytest.param(engine, p, "error@1", id=f"{engine}-{p}-error")
+            if p in points.NOT_KILLED:  # the first message opens the stream, the second has rows
+                yield pytest.param(engine, p, "error@2", id=f"{engine}-{p}-error2")
 
 
 @pytest.mark.parametrize("engine, point, what", cases())

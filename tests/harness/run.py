@@ -92,7 +92,7 @@ class Run:
         argv += [str(o) for o in options]
         self.argv = argv
         self.task = task
-        e = {k: v for k, v in os.environ.items() if not k.startswith("GODWIT_")}
+        e = {k: v for k, v in os.environ.items() if not k.startswith("GODWIT_") or k == "GODWIT_GUARDS_OFF"}
         e.update(password_environment())
         e.update({"GODWIT_LOG": "info", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"})
         e.update(env or {})

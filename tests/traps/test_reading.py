@@ -284,3 +284,27 @@ def test_tables_without_transactions(world):
         ids = {x[0] for x in target.execute("SELECT id FROM t")}
         old, new = set(range(1, 3001)), {x[0] for x in source.execute("SELECT id FROM t")}
         assert ids in (old, new), f"{len(ids)} rows of several times"
+
+
+# ---- whose snapshot it is
+
+
+def test_a_reader_that_is_in_another_snapshot(world):
+    """A reader that believes to have joined the others and has not: blocks hold other rows under its snapshot. The token tells."""
+    source, target = world.pair("postgresql", "postgresql")
+    source.script(["CREATE TABLE t (id int, a text)", "INSERT INTO t SELECT i, repeat('x', 250) FROM generate_series(1, 3000) i",
+                   "VACUUM ANALYZE t"])
+    target.execute("CREATE TABLE t (id int, a text)")
+    task = world.task(source, target, tables="t").prep("TRUNCATE_BEFORE_LOAD").own("chunk-size-kb", 32)
+    once = world.folder / "once"
+    with hold.exclusive(target, "t") as lock:  # no row is read before all readers are there
+        run, stopped = hold.start_stopping(world, task, "capture.snapshot.join=stop@1,capture.snapshot.apart=error@1", workers=2, once=once)
+        source.execute("DELETE FROM t WHERE id % 3 = 0")
+        lock.waited_for(run)
+        hold.go_on(stopped)
+        hold.wait_for_count(run, "snapshot open", 2)
+        lock.release()
+    r = run.wait(60).expect(DONE)
+    assert (once / "capture.snapshot.apart").exists(), "the reader did join"
+    assert r.json["statistics"]["one_point_in_time"] is True
+    assert sorted(x[0] for x in target.execute("SELECT id FROM t")) == list(range(1, 3001))

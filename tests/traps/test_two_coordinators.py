@@ -1,12 +1,14 @@
 """Two commands, or two hosts, work on one task: one of them at most is right, and it is the one that ends well."""
 
+import contextlib
+import re
 import time
 
 import pytest
 
 from compare.compare import assert_equal
 from harness import control
-from harness.run import DONE
+from harness.run import DONE, USAGE
 from harness.task import Task
 from traps import hold
 from traps.test_plan import keyed, keyless
@@ -120,6 +122,34 @@ def test_a_host_that_hung_wakes_up(world, engine, shape, fresh):
     settle(world, [first, second], (b, a), source, target)
 
 
+@pytest.mark.parametrize("what", ["fresh", "completed", "dropped"])
+@pytest.mark.parametrize("engine", hold.ENGINES)
+def test_a_superseded_run_knows_it_at_once(world, engine, what):
+    """The first reply that is fenced is enough: it asks whose task this is, says so, and ends."""
+    source, target = keyed(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    first, _ = hold.start_stopping(world, a, claim(engine, keyed, 3), once=world.folder / "once_a")
+    frozen = hold.freeze(first)
+    if what == "fresh":
+        second, _ = hold.start_stopping(world, b, claim(engine, keyed, 3), "--fresh", once=world.folder / "once_b")
+    elif what == "completed":
+        world.run(b, "--fresh").expect(DONE)
+    else:
+        world.godwit("drop", b, "--yes").expect(DONE)
+    hold.send(frozen, hold.signal.SIGCONT)
+    late = first.wait(12).expect(USAGE)
+    words = {"fresh": "begun task .* anew", "completed": "begun task .* anew", "dropped": "dropped task"}[what]
+    assert re.search(f"another godwit has {words}", late.json["failure"]["message"]), late.describe("who has it?")
+    assert late.json["failure"]["hint"]
+    again = [line for line in late.stderr.splitlines() if "chunk again" in line and "class=fenced" in line]
+    assert len(again) <= 1, "\n".join(again)
+    if what == "fresh":
+        hold.go_on(hold.stopped_children(second))
+        second.wait(60).expect(DONE)
+    if what != "dropped":
+        assert_equal(source, target, tables=["t"])
+
+
 @pytest.mark.parametrize("engine", ["postgresql"])
 def test_a_host_wakes_up_behind_the_end(world, engine):
     """The other host has ended the task, and dropped the task's records; the late one must change nothing."""
@@ -133,6 +163,62 @@ def test_a_host_wakes_up_behind_the_end(world, engine):
     if r.code == DONE or late.code == DONE:
         assert_equal(source, target, tables=["t"])
     settle(world, [], (b, a), source, target)
+
+
+@shapes
+@pytest.mark.parametrize("engine", hold.ENGINES)
+def test_fresh_does_not_wait_for_a_loader_that_hangs(world, engine, shape):
+    """Its transaction holds rows of the control tables and of the table. Whoever begins anew ends it, as a claim would."""
+    source, target = shape(world, engine)
+    a, b = hosts(world, source, target, 64, 32)
+    first, _ = hold.start_stopping(world, a, "apply.before_commit=stop@1", once=world.folder / "once_a")
+    frozen = hold.freeze(first)
+    world.run(b, "--fresh", seconds=25).expect(DONE)
+    assert_equal(source, target, tables=["t"])
+    hold.send(frozen, hold.signal.SIGCONT)
+    late = first.wait(40)
+    assert late.code != DONE and "another godwit has" in hold.said(late), late.describe("who has it?")
+    assert_equal(source, target, tables=["t"])
+
+
+HOLDS = {"postgresql": "SELECT * FROM godwit.tasks FOR UPDATE", "mysql": "SELECT * FROM godwit.tasks FOR UPDATE",
+         "sqlite": "UPDATE godwit_tasks SET started_us = started_us"}
+
+
+@pytest.mark.parametrize("engine", hold.ENGINES)
+def test_fresh_says_for_whom_it_waits(world, engine):
+    """A session that is not the task's own holds its records: an administrator's, or a tool's."""
+    source, target = keyed(world, engine)
+    (task,) = hosts(world, source, target, 64)
+    world.run(task).expect(DONE)
+    with holder(target) as (lock, name):
+        run = world.start("run", task, "--fresh")
+        assert run.wait_for_stderr(f"waits: .*{name}", 20), run.stderr[-2000:]
+        lock.release()
+    run.wait(60).expect(DONE)
+    assert_equal(source, target, tables=["t"])
+
+
+@pytest.mark.slow
+def test_fresh_does_not_wait_for_ever(world):
+    source, target = keyed(world, "postgresql")
+    (task,) = hosts(world, source, target, 64)
+    world.run(task).expect(DONE)
+    with holder(target) as (_, name):
+        r = world.run(task, "--fresh", seconds=90).expect(USAGE)
+    assert re.search(f"given up after 6. s: .*{name}", r.json["failure"]["message"]), r.describe("for whom?")
+    assert "pg_terminate_backend" in r.json["failure"]["hint"]
+
+
+@contextlib.contextmanager
+def holder(db):
+    """A transaction that holds the task's record, and how a message may name it."""
+    begin = {"postgresql": [], "mysql": ["START TRANSACTION"], "sqlite": ["BEGIN IMMEDIATE"]}[db.engine]
+    with hold.Lock(db, *begin, HOLDS[db.engine]) as lock:
+        who = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}.get(db.engine)
+        q = lock.c.cursor()
+        q.execute(who or "SELECT 1")
+        yield lock, f"session {q.fetchone()[0]}" if who else "another process"
 
 
 @servers

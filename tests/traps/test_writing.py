@@ -188,3 +188,19 @@ def test_a_lob_limit_does_not_cut_keys(world, engine):
         assert target.one("SELECT max(length(v)) FROM p") == 1024
     else:
         hold.refused(r, "lob|key")
+
+
+# ---- rows that are lost on the way
+
+
+def test_a_message_that_is_lost_between_two_streams(world):
+    """What goes out is numbered anew, so no gap is seen behind the place: the totals at the end tell."""
+    source, target = world.pair("sqlite", "sqlite")
+    source.execute("CREATE TABLE t (id int PRIMARY KEY, v varchar(300))")
+    source.insert("t", ["id", "v"], [[i, "x" * 250] for i in range(2000)])
+    once = world.folder / "once"
+    once.mkdir()
+    env = {"GODWIT_FAULT": "transform.lose=error@2", "GODWIT_FAULT_ONCE": str(once)}
+    world.run(world.task(source, target).own("batch-kb", 16), env=env).expect(DONE)
+    assert (once / "transform.lose").exists(), "nothing was lost"
+    assert_equal(source, target, tables=["t"])

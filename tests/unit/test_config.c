@@ -28,6 +28,9 @@ defaults(void **state)
     assert_int_equal(t->errors->table_escalation, GW__ERROR_POLICY__STOP_TASK);
     assert_int_equal(t->errors->recoverable_count, -1);
     assert_int_equal(t->errors->recoverable_interval_s, 5);
+    assert_true(t->errors->throttling);
+    assert_int_equal(t->errors->throttling_max_s, 1800);
+    assert_false(t->errors->stop_after_throttling_max);
     assert_true(t->errors->fail_on_no_tables);
     assert_int_equal(t->chunk_bytes, 32 << 20);
     assert_int_equal(t->window_bytes, 4 << 20);

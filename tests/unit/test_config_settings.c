@@ -91,6 +91,9 @@ errors(void **state)
     assert_int_equal(e->table_escalation, GW__ERROR_POLICY__SUSPEND_TABLE);
     assert_int_equal(e->recoverable_count, 0);
     assert_int_equal(e->recoverable_interval_s, 1);
+    assert_false(e->throttling);
+    assert_int_equal(e->throttling_max_s, 9);
+    assert_true(e->stop_after_throttling_max);
     assert_false(e->fail_on_no_tables);
     refused(GROUP("ErrorBehavior", "\"RecoverableErrorCount\": -2"), "out of range: -1 to");
     refused(GROUP("ErrorBehavior", "\"DataErrorPolicy\": 3"), "(not a text)");

@@ -142,15 +142,15 @@ doubts(void **state)
     assert_false(co_route_doubtful(&co, &b, &a)); // the other way is another link
     assert_false(co_route_doubtful(&co, &a, &c));
     // Failing again is not another doubt.
-    for (int i = 0; i < 2 * DOUBTS_MAX; i++) {
+    for (int i = 0; i < 2 * BROKEN_MAX; i++) {
         co_route_failed(&co, &a, &b);
     }
     co_route_failed(&co, &a, &c);
     assert_true(co_route_doubtful(&co, &a, &b));
-    co.doubts[0].until_us = gw_now_us() - 1;
+    co.broken[0].until_us = gw_now_us() - 1;
     assert_false(co_route_doubtful(&co, &a, &b));
     // The oldest is forgotten, not the newest refused.
-    for (int i = 0; i < DOUBTS_MAX; i++) {
+    for (int i = 0; i < BROKEN_MAX; i++) {
         struct worker x = {0};
         snprintf(x.uuid, sizeof x.uuid, "x%d", i);
         co_route_failed(&co, &x, &b);

@@ -11,6 +11,7 @@
 #include "apply/targets/memory/memory_target.h"
 #include "common/copytext.h"
 #include "common/fault.h"
+#include "common/worker.h"
 
 // ---- open --------------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ lock_control(struct memory_target *t, int *ret, struct gw_err *err)
         }
         int fd = open(t->control, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         struct stat ours, theirs;
-        bool locked = fd >= 0 && flock(fd, LOCK_EX) == 0;
+        bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
         int failed = locked ? 0 : errno;
         // Whoever held the lock before may have removed the folder.
         if (locked && fstat(fd, &ours) == 0 && stat(t->control, &theirs) == 0 && ours.st_ino == theirs.st_ino) {
@@ -169,6 +170,12 @@ lock_control(struct memory_target *t, int *ret, struct gw_err *err)
         }
         if (fd >= 0) {
             close(fd);
+        }
+        if (failed == EWOULDBLOCK) {
+            gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED, "another process registers or drops a task in \"%s\"",
+                       t->control);
+            gw_err_hint(err, "see who has it open: fuser -v FOLDER");
+            return GW_AGAIN;
         }
         if (failed && failed != ENOENT && failed != EINTR) {
             return gw_err_errno(err, failed, "lock \"%s\"", t->control);

@@ -1,9 +1,11 @@
 // The DDL of the control tables, in this one place, and whether they are there.
 #include <string.h>
 
+#include "common/fault.h"
+#include "common/worker.h"
 #include "control.h"
 
-enum { DDL_LOCK_S = 60 };
+enum { DDL_LOCK_S = 5 };
 
 #define NAME255 "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 #define NAME64  "varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
@@ -177,7 +179,13 @@ myt_lock_ddl(struct myt *t, struct gw_err *err)
     myt_lock_name(name, t, "", 0, 0, 0, 0); // of no task
     int rc = myt_lock(t, name, DDL_LOCK_S, &got, err);
     if (rc == GW_OK && !got) {
-        return gw_err_set(err, GW_RETRY, "", "another session makes or drops the control tables");
+        uint64_t holder = 0;
+        bool none = false;
+        (void)myt_scalar(t, &holder, &none, NULL, "SELECT IS_USED_LOCK($l)", name); // 0: it has just gone
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED, "session %llu of the target makes or drops control tables",
+                   (unsigned long long)holder);
+        gw_err_hint(err, "if its godwit is dead: KILL %llu", (unsigned long long)holder);
+        return GW_AGAIN;
     }
     return rc;
 }
@@ -196,14 +204,16 @@ myt_table_lock(struct myt *t, uint32_t table_id, struct myt_table_row *ret, stru
     MYT_RES r = NULL;
     int rc = myt_query(t, &r, err,
                        "SELECT generation, state, made, had_rows FROM $c.tables"
-                       " WHERE task = $l AND table_id = $u FOR UPDATE",
-                       t->task->name, MYT_U(table_id));
+                       " WHERE task = $l AND table_id = $u AND " MYT_OURS " FOR UPDATE",
+                       t->task->name, MYT_U(table_id), t->task->name, t->task->uuid);
     if (rc != GW_OK) {
         return rc;
     }
     MYSQL_ROW row = mysql_fetch_row(r);
     if (!row) {
-        return gw_err_set(err, GW_FENCED, "", "table %u of task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_set(err, GW_FENCED, "", "table %u of this task \"%s\" is not registered", table_id, t->task->name);
+        gw_err_hint(err, MYT_OTHER_GODWIT);
+        return GW_FENCED;
     }
     struct myt_table_row x = {.generation = (uint32_t)myt_u64(row, 0),
                               .state = (Gw__TableState)myt_u64(row, 1),
@@ -232,7 +242,7 @@ myt_table_write(struct myt *t, uint32_t table_id, uint32_t generation, Gw__Table
                         MYT_U(generation), MYT_U(state), MYT_U(made),
                         state == GW__TABLE_STATE__STATE_LOADING ? ", had_rows = 0" : "", t->task->name, MYT_U(table_id),
                         MYT_U(generation));
-    if (rc == GW_OK && n != 1) {
+    if (rc == GW_OK && n != 1 && GW_GUARD("apply.generation")) {
         return gw_err_set(err, GW_FENCED, "", "a newer generation than %u is stored", generation);
     }
     return rc;

@@ -388,8 +388,10 @@ look(struct job *j, bool *ret_done, struct gw_err *err)
     int rc = myt_query(j->t, &r, err,
                        "SELECT t.made, EXISTS (SELECT 1 FROM $c.steps s WHERE s.task = t.task AND"
                        " s.table_id = t.table_id AND s.generation = t.generation AND s.name = $l)"
-                       " FROM $c.tables t WHERE t.task = $l AND t.table_id = $u AND t.generation = $u",
-                       j->step->name, j->t->task->name, MYT_U(j->table->id), MYT_U(j->generation));
+                       " FROM $c.tables t WHERE t.task = $l AND t.table_id = $u AND t.generation = $u"
+                       " AND " MYT_OURS,
+                       j->step->name, j->t->task->name, MYT_U(j->table->id), MYT_U(j->generation), j->t->task->name,
+                       j->t->task->uuid);
     if (rc != GW_OK) {
         return rc;
     }

@@ -287,7 +287,7 @@ load_rows(struct myt *t, const char *rows, size_t len, uint32_t nrows, struct gw
                         &warnings) != 4) {
         return gw_err_set(err, GW_BUG, "", "the server does not say what it loaded: %s", info ? info : "");
     }
-    if (warnings > 0 || skipped > 0) {
+    if ((warnings > 0 || skipped > 0) && GW_GUARD("mysql.load_report")) {
         char code[16], text[512];
         int rc = myt_judge_warnings(t, warnings, code, text, err);
         if (rc == GW_DATA || (rc == GW_OK && skipped > 0)) {
@@ -297,7 +297,7 @@ load_rows(struct myt *t, const char *rows, size_t len, uint32_t nrows, struct gw
             return rc;
         }
     }
-    if (records != nrows || affected != nrows || deleted != 0 || feed.left != 0) {
+    if ((records != nrows || affected != nrows || deleted != 0 || feed.left != 0) && GW_GUARD("mysql.load_report")) {
         // Rows that a CHECK refuses are not counted as records; a trigger can do that too.
         return refused(t, err, "", gw_arena_printf(&l->arena, "%u rows sent, %lu taken", nrows, records));
     }
@@ -331,7 +331,7 @@ write_careful(struct myt *t, const char *rows, size_t len, uint32_t nrows, struc
     if (rc == GW_OK) {
         return myt_run(t, err, "RELEASE SAVEPOINT godwit_span");
     }
-    if (rc == GW_DATA) {
+    if (rc == GW_DATA && GW_GUARD("apply.savepoint")) {
         struct gw_err again = {0};
         int back = myt_run(t, &again, "ROLLBACK TO SAVEPOINT godwit_span");
         back = back == GW_OK ? myt_run(t, &again, "RELEASE SAVEPOINT godwit_span") : back;

@@ -239,6 +239,8 @@ int
 myt_stream_refuse(void *self, const Gw__Table *t, const char *position, const struct gw_refused *r, struct gw_err *err);
 int myt_stream_suspend(void *self, uint32_t table_id, const char *reason, struct gw_err *err);
 int myt_stream_commit(void *self, const char *position, const Gw__StreamCounts *counts, struct gw_err *err);
+// How long a statement waits for a lock, as settings of a session.
+#define MYT_LOCK_WAIT "innodb_lock_wait_timeout = 120, lock_wait_timeout = 120"
 
 // ---- claim.c
 
@@ -246,8 +248,8 @@ int myt_claim(struct myt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *r
               struct gw_err *err);
 // The last statements of the chunk's transaction; FENCED if the chunk is not ours any more.
 int myt_fence(struct myt *t, const struct gw_target_counts *n, const char *snapshot, struct gw_err *err);
-// Ends the connections of all loads of the table that have not committed.
-int myt_end_loads(struct myt *t, uint32_t table_id, struct gw_err *err);
+// Ends the connections of all loads of the table (NULL: of the task) that have not committed.
+int myt_end_loads(struct myt *t, const uint32_t *table_id, struct gw_err *err);
 
 // ---- utf8.c
 

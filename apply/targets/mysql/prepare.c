@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/fault.h"
 #include "control.h"
 
 enum { LOCK_S = 60 };
@@ -266,7 +267,7 @@ tx_clearing(struct myt *t, const Gw__Table *table, uint32_t generation, struct r
     struct myt_table_row row = {0};
     int rc = myt_begin(t, err);
     rc = rc == GW_OK ? myt_table_lock(t, table->id, &row, err) : rc;
-    if (rc == GW_OK && row.generation > generation) {
+    if (rc == GW_OK && row.generation > generation && GW_GUARD("apply.generation")) {
         rc = fenced(t, table, generation, "a newer generation is stored", err);
     }
     if (rc == GW_OK && row.generation == generation && row.durable) {
@@ -285,7 +286,8 @@ tx_loading(struct myt *t, const Gw__Table *table, uint32_t generation, struct gw
     struct myt_table_row row = {0};
     int rc = myt_begin(t, err);
     rc = rc == GW_OK ? myt_table_lock(t, table->id, &row, err) : rc;
-    if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING)) {
+    if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING) &&
+        GW_GUARD("apply.generation")) {
         rc = fenced(t, table, generation, "somebody else has prepared it", err);
     }
     rc = rc == GW_OK ? myt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING, row.made, err) : rc;
@@ -310,7 +312,7 @@ under_lock(struct myt *t, const Gw__Table *table, uint32_t generation, struct gw
     // Neither the truncation of a table that is referred to nor its making anew shall ask for the other table.
     int rc = myt_run(t, err, "SET SESSION foreign_key_checks = 0");
     // Loads of the table that were given up would hold its metadata lock.
-    rc = rc == GW_OK ? myt_end_loads(t, table->id, err) : rc;
+    rc = rc == GW_OK ? myt_end_loads(t, &table->id, err) : rc;
     rc = rc == GW_OK ? make_schema(t, table, err) : rc;
     rc = rc == GW_OK ? tx_clearing(t, table, generation, &rel, &what, err) : rc;
     rc = rc == GW_OK ? myt_fault("apply.prepare.clearing", err) : rc;

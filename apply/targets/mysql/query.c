@@ -220,7 +220,8 @@ myt_end_holder(struct myt *t, const char *name, uint64_t backend, struct gw_err 
     uint64_t holder = 0;
     bool none = false;
     int rc = myt_scalar(t, &holder, &none, err, "SELECT IS_USED_LOCK($l)", name);
-    if (rc != GW_OK || none || (backend && holder != backend) || holder == mysql_thread_id(t->c)) {
+    if (rc != GW_OK || none || (backend && holder != backend) || holder == mysql_thread_id(t->c) ||
+        !GW_GUARD("apply.owner_kill")) {
         return rc;
     }
     struct gw_err why = {0};

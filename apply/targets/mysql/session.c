@@ -27,7 +27,7 @@ set_writer(struct myt *t, struct gw_err *err)
 {
     return myt_run(t, err,
                    "SET SESSION sql_notes = 1, max_error_count = 64, unique_checks = 1, foreign_key_checks = 1,"
-                   " innodb_lock_wait_timeout = 120, lock_wait_timeout = 120, group_concat_max_len = 1048576");
+                   " " MYT_LOCK_WAIT ", group_concat_max_len = 1048576");
 }
 
 // A TIMESTAMP column that gets NULL would otherwise take the current time. Not every server lets us.

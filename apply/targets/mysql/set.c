@@ -91,7 +91,8 @@ all_durable(struct myt *t, const Gw__SetTable *set, uint32_t stored, struct gw_e
                         "SELECT COUNT(*) FROM $c.chunks WHERE task = $l AND table_id = $u AND generation = $u"
                         " AND state <> 1",
                         t->task->name, MYT_U(set->table_id), MYT_U(set->generation));
-    if (rc == GW_OK && (open > 0 || stored != set->generation || set->replace_chunks)) {
+    if (rc == GW_OK && (open > 0 || stored != set->generation || set->replace_chunks) &&
+        GW_GUARD("apply.all_durable")) {
         gw_err_set(err, GW_FENCED, "", "the target has taken back chunks that were durable");
         gw_err_hint(err, "was it restored or failed over? run the task again: it loads what is missing");
         return GW_FENCED;
@@ -147,10 +148,10 @@ myt_state_complete(void *self, int64_t completed_us, struct gw_err *err)
     // The first completion stays: a repeated order is not a new fact.
     int rc = myt_affect(t, &n, err,
                         "UPDATE $c.tasks SET completed_us = COALESCE(completed_us, $d) WHERE task = $l"
-                        " AND NOT EXISTS (SELECT 1 FROM $c.tables b WHERE b.task = $l"
+                        " AND task_uuid = $l AND NOT EXISTS (SELECT 1 FROM $c.tables b WHERE b.task = $l"
                         " AND b.state NOT IN ($u, $u))",
-                        completed_us, t->task->name, t->task->name, MYT_U(GW__TABLE_STATE__STATE_COMPLETED),
-                        MYT_U(GW__TABLE_STATE__STATE_ERROR));
+                        completed_us, t->task->name, t->task->uuid, t->task->name,
+                        MYT_U(GW__TABLE_STATE__STATE_COMPLETED), MYT_U(GW__TABLE_STATE__STATE_ERROR));
     if (rc == GW_OK && n != 1) {
         gw_err_set(err, GW_FENCED, "", "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, MYT_OTHER_GODWIT);

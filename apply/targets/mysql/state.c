@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/plan.h"
+#include "common/worker.h"
 #include "control.h"
 
 enum { INSERT_BYTES = 512 * 1024 }; // of chunk rows in one statement: well below any max_allowed_packet
@@ -394,21 +395,65 @@ drop_control(struct myt *t, struct gw_err *err)
     return rc;
 }
 
+// A lock was not had in the time of a drop. Which session holds it is not told once the wait is over.
+static int
+say_who(struct myt *t, struct gw_err *err)
+{
+    MYT_RES r = NULL;
+    struct gw_err ignored = {0};
+    int rc = myt_query(t, &r, &ignored,
+                       "SELECT p.id, CONCAT(p.user, '@', p.host), TIMESTAMPDIFF(SECOND, x.trx_started, NOW())"
+                       " FROM information_schema.innodb_trx x JOIN information_schema.processlist p"
+                       " ON p.id = x.trx_mysql_thread_id WHERE p.id <> CONNECTION_ID()"
+                       " ORDER BY x.trx_started LIMIT 1");
+    MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL; // it takes the privilege PROCESS
+    if (row) {
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED,
+                   "another session of the target holds what is to be dropped; the oldest transaction is of session %s"
+                   " (%s), for %s s",
+                   myt_text(row, 0), myt_text(row, 1), myt_text(row, 2));
+        gw_err_hint(err, "if its godwit is dead: KILL %s", myt_text(row, 0));
+    } else {
+        gw_err_set(err, GW_AGAIN, GW_CODE_LOCKED, "another session of the target holds what is to be dropped");
+    }
+    return GW_AGAIN;
+}
+
+static int
+drop_under_lock(struct myt *t, struct gw_err *err)
+{
+    bool there = false;
+    int rc = myt_control_exists(t, "chunks", &there, err);
+    rc = rc == GW_OK && there ? myt_end_loads(t, NULL, err) : rc;
+    rc = rc == GW_OK ? myt_run(t, err, "SET SESSION innodb_lock_wait_timeout = 2, lock_wait_timeout = 2") : rc;
+    rc = rc == GW_OK ? myt_begin(t, err) : rc;
+    rc = rc == GW_OK ? delete_task(t, err) : rc;
+    rc = rc == GW_OK ? myt_commit(t, err) : rc;
+    rc = myt_end(t, rc) == GW_OK ? drop_control(t, err) : rc;
+    if (strcmp(err->code, "1205") == 0) { // lock wait timeout
+        gw_err_clear(err);
+        rc = say_who(t, err);
+    }
+    return rc == GW_OK ? myt_run(t, err, "SET SESSION " MYT_LOCK_WAIT) : rc;
+}
+
 int
 myt_state_drop(void *self, struct gw_err *err)
 {
     struct myt *t = self;
+    struct gw_err local = {0};
+    struct gw_err *e = err ? err : &local;
     bool there = false;
-    int rc = myt_schema_exists(t, t->control, &there, err);
+    int rc = myt_schema_exists(t, t->control, &there, e);
     if (rc == GW_OK && there) {
-        rc = myt_lock_ddl(t, err);
+        rc = myt_lock_ddl(t, e);
         if (rc == GW_OK) {
-            rc = myt_begin(t, err);
-            rc = rc == GW_OK ? delete_task(t, err) : rc;
-            rc = rc == GW_OK ? myt_commit(t, err) : rc;
-            rc = myt_end(t, rc) == GW_OK ? drop_control(t, err) : rc;
+            rc = drop_under_lock(t, e);
             myt_unlock_ddl(t);
         }
+    }
+    if (rc == GW_AGAIN) {
+        return rc;
     }
     return rc == GW_OK ? rc : gw_err_wrap(err, "drop task \"%s\"", t->task->name);
 }

@@ -110,9 +110,10 @@ static int
 end_earlier(struct myt *t, struct gw_err *err)
 {
     MYT_RES r = NULL;
-    int rc =
-        myt_query(t, &r, err, "SELECT backend, backend_start FROM $c.progress WHERE task = $l AND backend IS NOT NULL",
-                  t->task->name);
+    int rc = myt_query(
+        t, &r, err,
+        "SELECT backend, backend_start FROM $c.progress WHERE task = $l AND backend IS NOT NULL AND " MYT_OURS,
+        t->task->name, t->task->name, t->task->uuid);
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     return row ? myt_end_holder(t, myt_text(row, 1), myt_u64(row, 0), err) : rc;
 }
@@ -128,6 +129,16 @@ take(struct myt *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err *err)
     MYSQL_ROW row = rc == GW_OK ? mysql_fetch_row(r) : NULL;
     if (rc != GW_OK || !row) {
         return rc == GW_OK ? no_progress(t, err) : rc;
+    }
+    uint64_t ours = 0;
+    rc = myt_scalar(t, &ours, NULL, err, "SELECT " MYT_OURS, t->task->name, t->task->uuid);
+    if (rc == GW_OK && !ours) {
+        gw_err_set(err, GW_FENCED, "", "the task of this name on the target is another one by now");
+        gw_err_hint(err, MYT_OTHER_GODWIT);
+        return GW_FENCED;
+    }
+    if (rc != GW_OK) {
+        return rc;
     }
     rc = myt_progress_read(t, a, r, row, ret, err);
     ret->epoch++;

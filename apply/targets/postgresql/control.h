@@ -6,11 +6,18 @@
 
 enum { PGT_LOCK_SPACE = 0x676f6477, PGT_LOCK_DDL = 1 }; // advisory locks of this program
 
+// Of conditions: the task is the one that we work for, not one of the same name. $1 is its name, `n` the parameter that
+// is its uuid.
+#define PGT_OURS(n)      "EXISTS (SELECT FROM %1$s.tasks k WHERE k.task = $1 AND k.task_uuid = " n ")"
+#define PGT_OTHER_GODWIT "does another godwit work on the same task?"
+
 extern const char *const pgt_control_tables[]; // in an order in which they can be made; ends with NULL
 
 int pgt_schema_exists(struct pgt *t, const char *schema, bool *ret, struct gw_err *err);
 int pgt_schema_make(struct pgt *t, const char *schema, struct gw_err *err);
 int pgt_control_make(struct pgt *t, struct gw_err *err);
+// Ends every backend that still works on a chunk of the task.
+int pgt_end_loads(struct pgt *t, struct gw_err *err);
 // Inside a transaction.
 int pgt_lock_ddl(struct pgt *t, struct gw_err *err);
 
@@ -28,7 +35,7 @@ struct pgt_table_row {
     bool had_rows;
     bool durable; // a chunk of that generation is done
 };
-// The row of a table, locked until the end of the transaction. FENCED if there is none.
+// The row of a table, locked until the end of the transaction. FENCED if the task is not ours any more, or has no such table.
 int pgt_table_lock(struct pgt *t, uint32_t table_id, struct pgt_table_row *ret, struct gw_err *err);
 int pgt_table_write(struct pgt *t, uint32_t table_id, uint32_t generation, Gw__TableState state, enum pgt_made made,
                     struct gw_err *err);

@@ -38,18 +38,22 @@ static int
 record(struct job *j, const struct gw_buf *sql, struct gw_err *err)
 {
     struct pgt_num id, gen, now;
-    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation), j->step->name,
-                       pgt_num(&now, (uint64_t)gw_wall_us())};
+    const char *p[] = {j->t->task->name,
+                       pgt_num(&id, j->table->id),
+                       pgt_num(&gen, j->generation),
+                       j->step->name,
+                       pgt_num(&now, (uint64_t)gw_wall_us()),
+                       j->t->task->uuid};
     uint64_t n = 0;
     int rc = pgt_begin(j->t, err);
     rc = rc == GW_OK ? gw_pg_exec(j->t->c, err, "SET LOCAL lock_timeout = 0") : rc;
     rc = rc == GW_OK && sql ? pgt_exec(j->t, sql, err) : rc;
-    rc = rc == GW_OK ? pgt_affect(j->t, &n, err, 5, p,
+    rc = rc == GW_OK ? pgt_affect(j->t, &n, err, 6, p,
                                   "INSERT INTO %1$s.steps AS s (task, table_id, generation, name, done_us)"
                                   " SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT FROM %1$s.tables t"
                                   " WHERE t.task = $1 AND t.table_id = $2 AND t.generation = $3)"
-                                  " ON CONFLICT (task, table_id, generation, name)"
-                                  " DO UPDATE SET done_us = s.done_us",
+                                  " AND " PGT_OURS("$6") " ON CONFLICT (task, table_id, generation, name)"
+                                                         " DO UPDATE SET done_us = s.done_us",
                                   j->t->ctl)
                      : rc;
     if (rc == GW_OK && n != 1) {
@@ -595,13 +599,14 @@ static int
 look(struct job *j, bool *ret_done, struct gw_err *err)
 {
     struct pgt_num id, gen;
-    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation), j->step->name};
+    const char *p[] = {j->t->task->name, pgt_num(&id, j->table->id), pgt_num(&gen, j->generation), j->step->name,
+                       j->t->task->uuid};
     PGT_RES r = NULL;
-    int rc = pgt_query(j->t, &r, err, 4, p,
+    int rc = pgt_query(j->t, &r, err, 5, p,
                        "SELECT t.made, EXISTS (SELECT FROM %1$s.steps s WHERE s.task = t.task AND"
                        " s.table_id = t.table_id AND s.generation = t.generation AND s.name = $4)"
                        " FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"
-                       " AND t.generation = $3",
+                       " AND t.generation = $3 AND " PGT_OURS("$5"),
                        j->t->ctl);
     if (rc != GW_OK) {
         return rc;

@@ -31,11 +31,12 @@ claim_init(struct claim *k, const struct pgt *t, uint32_t table_id, uint32_t gen
 #define CHUNK_KEY "task = $1 AND table_id = $2 AND generation = $3 AND no = $4"
 // A chunk of another plan may have the same number.
 #define SAME_PLAN  "c.plan = $5::bytea"
+#define ANY_PLAN   (GW_GUARD("apply.plan") ? "" : " OR true") // the %2$s of a claim
 #define CHUNK_WORK "pg_catalog.concat('godwit chunk ', c.table_id, '.', c.generation, '.', c.no, '.', c.epoch)"
-// The generation is still the stored one, and nobody is emptying the table.
-#define TABLE_OPEN                                                                                                     \
-    "EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                                          \
-    " AND t.generation = $3 AND t.state <> 1)"
+// The task is still this one, the generation the stored one, and nobody is emptying the table. `n`: see PGT_OURS.
+#define TABLE_OPEN(n)                                                                                                  \
+    "(EXISTS (SELECT FROM %1$s.tables t WHERE t.task = $1 AND t.table_id = $2"                                         \
+    " AND t.generation = $3 AND t.state <> 1) AND " PGT_OURS(n) ")"
 
 // Class of an error while rows are being written. What PostgreSQL calls a limit or a user's exception is then
 // about a row; a malformed row is ours.
@@ -81,6 +82,9 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
 {
     PGT_RES r = NULL;
     struct gw_err why = {0};
+    if (!GW_GUARD("apply.owner_kill")) {
+        return GW_OK;
+    }
     // A pid alone may belong to somebody else by now, and the session may have given this chunk up and work on
     // another: it says what it works on in its application_name, for the time of the transaction.
     // pg_terminate_backend waits since version 14; before, the successor's COPY waits on the locks instead.
@@ -101,6 +105,31 @@ end_earlier(struct pgt *t, const struct claim *k, struct gw_err *err)
     return rc;
 }
 
+int
+pgt_end_loads(struct pgt *t, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    struct gw_err why = {0};
+    const char *p[] = {t->task->name};
+    if (!GW_GUARD("apply.owner_kill")) {
+        return GW_OK;
+    }
+    int rc = pgt_query(t, &r, &why, 1, p,
+                       "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
+                       " FROM %s.chunks c JOIN pg_catalog.pg_stat_activity a"
+                       " ON a.pid = c.backend AND a.backend_start = c.backend_start"
+                       " AND a.application_name = " CHUNK_WORK " WHERE c.task = $1 AND c.state = 0"
+                       " AND a.pid <> pg_catalog.pg_backend_pid()",
+                       t->version >= 140000 ? ", 10000" : "", t->ctl);
+    if (rc != GW_OK && strcmp(why.code, "42501") == 0) {
+        return GW_OK; // another role's backend: it is waited for
+    }
+    if (rc != GW_OK && err) {
+        *err = why;
+    }
+    return rc;
+}
+
 #define DURABLE                                                                                                        \
     "state, epoch, coalesce(snapshot, ''), rows_read, rows_written, rows_refused, bytes,"                              \
     " values_truncated"
@@ -110,10 +139,12 @@ static int
 not_claimed(struct pgt *t, struct gw_arena *a, const struct claim *k, const Gw__Chunk *c, Gw__Chunk *done,
             struct gw_err *err)
 {
+    const char *p[] = {k->key[0], k->key[1], k->key[2], k->key[3], k->key[4], t->task->uuid};
     PGT_RES r = NULL;
-    int rc =
-        pgt_query(t, &r, err, 5, k->key,
-                  "SELECT " DURABLE ", " TABLE_OPEN " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND " SAME_PLAN, t->ctl);
+    int rc = pgt_query(t, &r, err, 6, p,
+                       "SELECT " DURABLE ", " TABLE_OPEN("$6") " FROM %1$s.chunks c WHERE " CHUNK_KEY " AND (" SAME_PLAN
+                                                               "%2$s)",
+                       t->ctl, ANY_PLAN);
     if (rc != GW_OK) {
         return rc;
     }
@@ -148,15 +179,16 @@ claim(struct pgt *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *ret_epoch
     if (rc != GW_OK) {
         return rc;
     }
-    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], k.key[4], t->owner};
+    const char *p[] = {k.key[0], k.key[1], k.key[2], k.key[3], k.key[4], t->owner, t->task->uuid};
     PGT_RES r = NULL;
-    rc = pgt_query(t, &r, err, 6, p,
+    rc = pgt_query(t, &r, err, 7, p,
                    "UPDATE %1$s.chunks c SET epoch = c.epoch + 1, owner = $6,"
                    " backend = b.pid, backend_start = b.backend_start"
                    " FROM (SELECT pid, backend_start FROM pg_catalog.pg_stat_get_activity("
                    "pg_catalog.pg_backend_pid())) b"
-                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND " SAME_PLAN " AND " TABLE_OPEN " RETURNING c.epoch",
-                   t->ctl);
+                   " WHERE c." CHUNK_KEY " AND c.state = 0 AND (" SAME_PLAN
+                   "%2$s) AND " TABLE_OPEN("$7") " RETURNING c.epoch",
+                   t->ctl, ANY_PLAN);
     if (rc != GW_OK) {
         return rc;
     }
@@ -311,7 +343,7 @@ write_careful(struct pgt *t, const char *rows, size_t len, uint32_t nrows, struc
     if (rc == GW_OK) {
         return gw_pg_exec(t->c, err, "RELEASE SAVEPOINT godwit_span");
     }
-    if (rc == GW_DATA) {
+    if (rc == GW_DATA && GW_GUARD("apply.savepoint")) {
         struct gw_err again = {0};
         int back = gw_pg_exec(t->c, &again,
                               "ROLLBACK TO SAVEPOINT godwit_span;"
@@ -364,15 +396,16 @@ fence(struct pgt *t, const struct gw_target_counts *n, const char *snapshot, str
                        pgt_num(&refused, n->rows_refused),
                        pgt_num(&cut, n->values_truncated),
                        pgt_num(&bytes, n->bytes),
-                       pgt_num(&now, (uint64_t)gw_wall_us())};
+                       pgt_num(&now, (uint64_t)gw_wall_us()),
+                       t->task->uuid};
     uint64_t rows = 0;
-    int rc = pgt_affect(t, &rows, err, 13, p,
+    int rc = pgt_affect(t, &rows, err, 14, p,
                         "UPDATE %1$s.chunks SET state = 1, snapshot = $7, rows_read = $8,"
                         " rows_written = $9, rows_refused = $10, values_truncated = $11,"
                         " bytes = $12, done_us = $13"
-                        " WHERE " CHUNK_KEY " AND epoch = $5 AND owner = $6 AND state = 0 AND " TABLE_OPEN,
+                        " WHERE " CHUNK_KEY " AND epoch = $5 AND owner = $6 AND state = 0 AND " TABLE_OPEN("$14"),
                         t->ctl);
-    if (rc == GW_OK && rows != 1) {
+    if (rc == GW_OK && rows != 1 && GW_GUARD("apply.fence")) {
         return gw_err_set(err, GW_FENCED, "", "somebody else owns chunk %u of table \"%s.%s\" by now", l->no,
                           pgt_schema(l->table), l->table->name);
     }

@@ -345,7 +345,7 @@ tx_clearing(struct pgt *t, const Gw__Table *table, uint32_t generation, struct g
     struct pgt_table_row row = {0};
     int rc = pgt_begin(t, err);
     rc = rc == GW_OK ? pgt_table_lock(t, table->id, &row, err) : rc;
-    if (rc == GW_OK && row.generation > generation) {
+    if (rc == GW_OK && row.generation > generation && GW_GUARD("apply.generation")) {
         rc = fenced(table, generation, "a newer generation is stored", err);
     }
     if (rc == GW_OK && row.generation == generation && row.durable) {
@@ -370,7 +370,8 @@ tx_clear(struct pgt *t, const Gw__Table *table, uint32_t generation, struct gw_e
     if (rc != GW_OK) {
         return rc;
     }
-    if (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING) {
+    if ((row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING) &&
+        GW_GUARD("apply.generation")) {
         return fenced(table, generation, "somebody else has prepared it", err);
     }
     if (row.durable) {
@@ -390,7 +391,8 @@ tx_loading(struct pgt *t, const Gw__Table *table, uint32_t generation, struct gw
     struct pgt_table_row row = {0};
     int rc = pgt_begin(t, err);
     rc = rc == GW_OK ? pgt_table_lock(t, table->id, &row, err) : rc;
-    if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING)) {
+    if (rc == GW_OK && (row.generation != generation || row.state != GW__TABLE_STATE__STATE_CLEARING) &&
+        GW_GUARD("apply.generation")) {
         rc = fenced(table, generation, "somebody else has prepared it", err);
     }
     rc = rc == GW_OK ? pgt_table_write(t, table->id, generation, GW__TABLE_STATE__STATE_LOADING, row.made, err) : rc;

@@ -175,15 +175,15 @@ end_earlier(struct pgt *t, struct gw_err *err)
 {
     PGT_RES r = NULL;
     struct gw_err why = {0};
-    const char *p[] = {t->task->name};
+    const char *p[] = {t->task->name, t->task->uuid};
     // As for chunks: pid and start time name the backend, and its application_name says that it is still at this.
-    int rc = pgt_query(t, &r, &why, 1, p,
-                       "SELECT pg_catalog.pg_terminate_backend(a.pid%s)"
-                       " FROM %s.progress p JOIN pg_catalog.pg_stat_activity a"
+    int rc = pgt_query(t, &r, &why, 2, p,
+                       "SELECT pg_catalog.pg_terminate_backend(a.pid%2$s)"
+                       " FROM %1$s.progress p JOIN pg_catalog.pg_stat_activity a"
                        " ON a.pid = p.backend AND a.backend_start = p.backend_start"
                        " AND a.application_name = '" STREAM_WORK "' || p.epoch"
-                       " WHERE p.task = $1 AND a.pid <> pg_catalog.pg_backend_pid()",
-                       t->version >= 140000 ? ", 10000" : "", t->ctl);
+                       " WHERE p.task = $1 AND a.pid <> pg_catalog.pg_backend_pid() AND " PGT_OURS("$2"),
+                       t->ctl, t->version >= 140000 ? ", 10000" : "");
     if (rc != GW_OK && strcmp(why.code, "42501") == 0) {
         return GW_OK; // another role's backend: the fence holds without this
     }
@@ -201,19 +201,34 @@ no_progress(struct pgt *t, struct gw_err *err)
     return GW_CONFIG;
 }
 
+// No row of the task's: it never had one, or is another task of this name by now.
+static int
+not_ours(struct pgt *t, struct gw_err *err)
+{
+    PGT_RES r = NULL;
+    const char *p[] = {t->task->name};
+    int rc = pgt_query(t, &r, err, 1, p, "SELECT FROM %s.progress WHERE task = $1", t->ctl);
+    if (rc != GW_OK || PQntuples(r) == 0) {
+        return rc == GW_OK ? no_progress(t, err) : rc;
+    }
+    gw_err_set(err, GW_FENCED, "", "the task of this name on the target is another one by now");
+    gw_err_hint(err, PGT_OTHER_GODWIT);
+    return GW_FENCED;
+}
+
 static int
 take(struct pgt *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err *err)
 {
     PGT_RES r = NULL;
-    const char *p[] = {t->task->name, t->owner};
-    int rc = pgt_query(t, &r, err, 2, p,
-                       "UPDATE %s.progress p SET epoch = p.epoch + 1, owner = $2, backend = b.pid,"
+    const char *p[] = {t->task->name, t->owner, t->task->uuid};
+    int rc = pgt_query(t, &r, err, 3, p,
+                       "UPDATE %1$s.progress p SET epoch = p.epoch + 1, owner = $2, backend = b.pid,"
                        " backend_start = b.backend_start FROM (SELECT pid, backend_start FROM"
                        " pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())) b"
-                       " WHERE p.task = $1 RETURNING " PGT_PROGRESS_COLUMNS,
+                       " WHERE p.task = $1 AND " PGT_OURS("$3") " RETURNING " PGT_PROGRESS_COLUMNS,
                        t->ctl);
     if (rc == GW_OK && PQntuples(r) != 1) {
-        rc = no_progress(t, err);
+        rc = not_ours(t, err);
     }
     return rc == GW_OK ? pgt_progress_read(t, a, r, ret, err) : rc;
 }
@@ -376,7 +391,7 @@ finish(struct pgt *t, const char *position, const Gw__StreamCounts *counts, stru
     if (rc != GW_OK && s->failed == PGT_SLOT_FENCE && err && strcmp(err->code, "22012") == 0) {
         gw_err_clear(err);
         gw_err_set(err, GW_FENCED, "", "somebody else owns the stream of task \"%s\" by now", t->task->name);
-        gw_err_hint(err, "does another godwit work on the same task?");
+        gw_err_hint(err, PGT_OTHER_GODWIT);
         return GW_FENCED;
     }
     return rc;

@@ -57,7 +57,7 @@ lite_end_stopped(struct lite_target *t, const char *backend, int64_t start)
     }
     char state = 0;
     int64_t started = 0;
-    if (process_state(pid, &state, &started) && started == start && is_stopped(state)) {
+    if (process_state(pid, &state, &started) && started == start && is_stopped(state) && GW_GUARD("apply.owner_kill")) {
         (void)kill(pid, SIGKILL); // it may be gone by now
     }
 }
@@ -89,6 +89,27 @@ look_at_owner(struct lite_target *t, const Gw__Chunk *c, struct gw_err *err)
     return rc == GW_END ? GW_OK : rc;
 }
 
+int
+lite_end_stopped_owners(struct lite_target *t, char *ret_alive, size_t size, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    ret_alive[0] = 0;
+    int rc = gw_lite_query(t->db, &q, err,
+                           lite_sql(t, "SELECT backend, backend_start FROM $chunks WHERE task = ?1 AND state = 0"
+                                       " AND epoch > 0 AND backend IS NOT NULL ORDER BY epoch"),
+                           "t", t->task->name);
+    while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
+        const char *backend = (const char *)sqlite3_column_text(q, 0);
+        if (backend && strcmp(backend, t->backend) != 0) {
+            lite_end_stopped(t, backend, sqlite3_column_int64(q, 1));
+            const char *pid = strrchr(backend, ' ');
+            snprintf(ret_alive, size, "%s", pid ? pid + 1 : "");
+        }
+    }
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
 // ---- begin -------------------------------------------------------------------------------------
 
 static int
@@ -99,7 +120,9 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
     int rc = lite_stored(t, c->table_id, &generation, &state, err);
     if (rc == GW_END ||
         (rc == GW_OK && (generation != (int64_t)c->generation || state == GW__TABLE_STATE__STATE_CLEARING))) {
-        return gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", c->generation);
+        gw_err_set(err, GW_FENCED, NULL, "generation %u is not the table's present one", c->generation);
+        gw_err_hint(err, LITE_OTHER_GODWIT);
+        return GW_FENCED;
     }
     sqlite3_stmt *q = NULL;
     rc = rc == GW_OK ? gw_lite_query(t->db, &q, err,
@@ -109,7 +132,8 @@ claim(struct lite_target *t, struct gw_arena *a, const Gw__Chunk *c, uint64_t *e
                                      "tiii", t->task->name, (int64_t)c->table_id, generation, (int64_t)c->no)
                      : rc;
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
-    Gw__Chunk *stored = rc == GW_OK && lite_is_plan(a, q, 0, c) ? lite_chunk_read(a, q, 0) : NULL;
+    bool planned = rc == GW_OK && (lite_is_plan(a, q, 0, c) || !GW_GUARD("apply.plan"));
+    Gw__Chunk *stored = planned ? lite_chunk_read(a, q, 0) : NULL;
     sqlite3_finalize(q);
     if (rc == GW_END || (rc == GW_OK && !stored)) {
         gw_err_set(err, GW_FENCED, NULL, "chunk %u is not the stored plan's", c->no);
@@ -270,7 +294,9 @@ lite_load_write(void *self, const char *rows, size_t len, uint32_t nrows, struct
     }
     if (t->careful && t->in_tx && (rc == GW_OK || rc == GW_DATA)) {
         struct gw_err undo = {0};
-        int end = gw_lite_exec(t->db, &undo, rc == GW_OK ? "RELEASE rows" : "ROLLBACK TO rows; RELEASE rows");
+        int end = gw_lite_exec(t->db, &undo,
+                               rc == GW_OK || !GW_GUARD("apply.savepoint") ? "RELEASE rows"
+                                                                           : "ROLLBACK TO rows; RELEASE rows");
         if (end != GW_OK) {
             *err = undo;
             rc = end;
@@ -317,11 +343,12 @@ fence(struct lite_target *t, const struct gw_target_counts *n, const char *snaps
                                      " AND epoch = ?5 AND owner = ?6 AND state <> 1"
                                      " AND EXISTS (SELECT 1 FROM $tables b WHERE b.task = ?1"
                                      " AND b.table_id = ?2 AND b.generation = ?3"
-                                     " AND b.state <> " CLEARING_TEXT ")"),
-                         "tiiiittiiiiii", t->task->name, (int64_t)t->table_id, (int64_t)t->generation, (int64_t)t->no,
+                                     " AND b.state <> " CLEARING_TEXT ") AND " LITE_OURS("?14")),
+                         "tiiiittiiiiiit", t->task->name, (int64_t)t->table_id, (int64_t)t->generation, (int64_t)t->no,
                          (int64_t)t->epoch, t->owner, snapshot, (int64_t)n->rows_read, (int64_t)n->rows_written,
-                         (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us());
-    if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
+                         (int64_t)n->rows_refused, (int64_t)n->values_truncated, (int64_t)n->bytes, gw_wall_us(),
+                         t->task->uuid);
+    if (rc == GW_OK && sqlite3_changes(t->db) != 1 && GW_GUARD("apply.fence")) {
         rc = gw_err_set(err, GW_FENCED, NULL, "somebody else owns the chunk now");
     }
     return rc;

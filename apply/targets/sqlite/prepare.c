@@ -182,7 +182,7 @@ claim(struct lite_target *t, const Gw__Table *table, uint32_t generation, struct
 {
     int64_t stored = 0, state = 0;
     int rc = lite_stored(t, table->id, &stored, &state, err);
-    if (rc == GW_END || (rc == GW_OK && stored > (int64_t)generation)) {
+    if (rc == GW_END || (rc == GW_OK && stored > (int64_t)generation && GW_GUARD("apply.generation"))) {
         return gw_err_set(err, GW_FENCED, NULL,
                           rc == GW_END ? "it is not in the task any more" : "a newer generation of it was begun");
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "apply/targets/sqlite/sqlite_target.h"
+#include "common/fault.h"
 #include "common/plan.h"
 
 // *ret: the stored chunks of the generation are these, and nothing of them is durable.
@@ -84,7 +85,8 @@ all_durable(struct lite_target *t, const Gw__SetTable *set, int64_t stored, stru
         there = sqlite3_column_int64(q, 0);
     }
     sqlite3_finalize(q);
-    if (rc == GW_OK && (there > 0 || stored != set->generation || set->replace_chunks)) {
+    if (rc == GW_OK && (there > 0 || stored != set->generation || set->replace_chunks) &&
+        GW_GUARD("apply.all_durable")) {
         gw_err_set(err, GW_FENCED, NULL, "the target has taken back chunks of table %u that were durable",
                    set->table_id);
         gw_err_hint(err, "was the file restored? run the task again: it loads what is missing");
@@ -134,12 +136,13 @@ lite_state_complete(void *self, int64_t completed_us, struct gw_err *err)
         return rc;
     }
     // The first completion stays: a repeated order is not a new fact.
-    rc = gw_lite_run(t->db, err,
-                     lite_sql(t, "UPDATE $tasks SET completed_us = CASE completed_us WHEN 0 THEN ?2 ELSE"
-                                 " completed_us END WHERE task = ?1 AND NOT EXISTS (SELECT 1 FROM $tables b"
-                                 " WHERE b.task = ?1 AND b.state NOT IN (?3, ?4))"),
-                     "tiii", t->task->name, completed_us, (int64_t)GW__TABLE_STATE__STATE_COMPLETED,
-                     (int64_t)GW__TABLE_STATE__STATE_ERROR);
+    rc = gw_lite_run(
+        t->db, err,
+        lite_sql(t, "UPDATE $tasks SET completed_us = CASE completed_us WHEN 0 THEN ?2 ELSE"
+                    " completed_us END WHERE task = ?1 AND task_uuid = ?5 AND NOT EXISTS (SELECT 1 FROM $tables b"
+                    " WHERE b.task = ?1 AND b.state NOT IN (?3, ?4))"),
+        "tiiit", t->task->name, completed_us, (int64_t)GW__TABLE_STATE__STATE_COMPLETED,
+        (int64_t)GW__TABLE_STATE__STATE_ERROR, t->task->uuid);
     if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
         rc = gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is not complete on the target, or is gone", t->task->name);
         gw_err_hint(err, LITE_OTHER_GODWIT);

@@ -60,7 +60,7 @@ int lite_tx_begin(struct lite_target *t, struct gw_err *err);
 int lite_tx_end(struct lite_target *t, int rc, struct gw_err *err);
 // Does the file have a table (or "index") of that name?
 int lite_exists(struct lite_target *t, const char *type, const char *name, bool *ret, struct gw_err *err);
-// Stored generation and state; GW_END if the table is not in the task.
+// Stored generation and state; GW_END if the table is not in the task, or the task of that name is another by now.
 int
 lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, int64_t *ret_state, struct gw_err *err);
 
@@ -80,6 +80,9 @@ int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t genera
                        size_t n, struct gw_err *err);
 // A write transaction, if the task is there.
 int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
+// Of conditions: the task is the one that we work for, not one of the same name. ?1 is its name, `n` the parameter that
+// is its uuid.
+#define LITE_OURS(n)      "EXISTS (SELECT 1 FROM $tasks k WHERE k.task = ?1 AND k.task_uuid = " n ")"
 #define LITE_OTHER_GODWIT "does another godwit work on the same task?"
 
 int lite_preflight(void *self, struct gw_arena *a, const Gw__Catalog *cat, bool resuming, Gw__Catalog *findings,
@@ -157,6 +160,10 @@ int lite_load_write(void *self, const char *rows, size_t len, uint32_t nrows, st
 int lite_load_refuse(void *self, const struct gw_refused *r, struct gw_err *err);
 int lite_load_commit(void *self, const struct gw_target_counts *counts, const char *snapshot, struct gw_err *err);
 int lite_load_abort(void *self, struct gw_err *err);
+
+// Ends the processes that were stopped while they load a chunk of the task on this machine. *ret_alive: the pid of the
+// latest to load one, wherever it runs; empty if there is none.
+int lite_end_stopped_owners(struct lite_target *t, char *ret_alive, size_t size, struct gw_err *err);
 
 int lite_finish_plan(void *self, struct gw_arena *a, const Gw__Table *t, Gw__Steps *ret, struct gw_err *err);
 int lite_finish_step(void *self, const Gw__Table *t, const Gw__Step *s, uint32_t generation, struct gw_err *err);

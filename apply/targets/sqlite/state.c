@@ -6,6 +6,9 @@
 #include "apply/targets/sqlite/sqlite_target.h"
 #include "common/clock.h"
 #include "common/plan.h"
+#include "common/worker.h"
+
+enum { DROP_BUSY_MS = 2000 }; // a drop that has to wait says so
 
 static const char *const control_tables[] = {
     "CREATE TABLE IF NOT EXISTS $tasks (task TEXT PRIMARY KEY, task_uuid TEXT NOT NULL,"
@@ -223,8 +226,8 @@ lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, i
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
                            lite_sql(t, "SELECT generation, state FROM $tables WHERE task = ?1"
-                                       " AND table_id = ?2"),
-                           "ti", t->task->name, (int64_t)table_id);
+                                       " AND table_id = ?2 AND " LITE_OURS("?3")),
+                           "tit", t->task->name, (int64_t)table_id, t->task->uuid);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         *ret_generation = sqlite3_column_int64(q, 0);
         *ret_state = sqlite3_column_int64(q, 1);
@@ -419,12 +422,27 @@ lite_state_drop(void *self, struct gw_err *err)
 {
     struct lite_target *t = self;
     struct gw_err why = {0};
-    int rc = lite_begin_on_task(t, &why);
+    char owner[32] = "";
+    int rc = lite_task_there(t, &why);
+    if (rc == GW_OK) {
+        sqlite3_busy_timeout(t->db, DROP_BUSY_MS);
+        rc = lite_end_stopped_owners(t, owner, sizeof owner, &why);
+    }
+    rc = rc == GW_OK ? lite_begin_on_task(t, &why) : rc;
     if (rc == GW_FENCED) {
         return GW_OK; // dropped before
     }
     if (rc == GW_OK) {
         rc = lite_tx_end(t, drop_all(t, &why), &why);
+    }
+    if (t->db) {
+        sqlite3_busy_timeout(t->db, t->busy_ms);
+    }
+    if (strncmp(why.code, "BUSY", 4) == 0) {
+        gw_err_clear(&why);
+        rc = gw_err_set(&why, GW_AGAIN, GW_CODE_LOCKED, "another process%s%s holds a lock on \"%s\"",
+                        owner[0] ? ", perhaps the task's loader " : "", owner, t->path);
+        gw_err_hint(&why, "see who has it open: fuser -v FILE");
     }
     if (rc != GW_OK && err) {
         *err = why;

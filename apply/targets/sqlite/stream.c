@@ -93,8 +93,8 @@ look_at_owner(struct lite_target *t, struct gw_err *err)
     sqlite3_stmt *q = NULL;
     int rc = gw_lite_query(t->db, &q, err,
                            lite_sql(t, "SELECT backend, backend_start FROM $progress WHERE task = ?1"
-                                       " AND backend IS NOT NULL"),
-                           "t", t->task->name);
+                                       " AND backend IS NOT NULL AND " LITE_OURS("?2")),
+                           "tt", t->task->name, t->task->uuid);
     if (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         lite_end_stopped(t, (const char *)sqlite3_column_text(q, 0), sqlite3_column_int64(q, 1));
     }
@@ -113,10 +113,17 @@ take(struct lite_target *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err
     }
     stored->epoch++;
     *ret = *stored;
-    return gw_lite_run(t->db, err,
-                       lite_sql(t, "UPDATE $progress SET epoch = ?2, owner = ?3, backend = ?4, backend_start = ?5"
-                                   " WHERE task = ?1"),
-                       "titti", t->task->name, (int64_t)ret->epoch, t->owner, t->backend, t->backend_start);
+    rc = gw_lite_run(t->db, err,
+                     lite_sql(t, "UPDATE $progress SET epoch = ?2, owner = ?3, backend = ?4, backend_start = ?5"
+                                 " WHERE task = ?1 AND " LITE_OURS("?6")),
+                     "tittit", t->task->name, (int64_t)ret->epoch, t->owner, t->backend, t->backend_start,
+                     t->task->uuid);
+    if (rc == GW_OK && sqlite3_changes(t->db) != 1) {
+        gw_err_set(err, GW_FENCED, NULL, "the task of this name on the target is another one by now");
+        gw_err_hint(err, LITE_OTHER_GODWIT);
+        return GW_FENCED;
+    }
+    return rc;
 }
 
 int
