@@ -211,6 +211,10 @@ static const struct {
 static int
 run_job(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
 {
+    if (cmd->body_case == GW__COMMAND__BODY_CLOSE_SNAPSHOT) { // the only job that needs no source
+        gw_capture_close_source(c);
+        return GW_OK;
+    }
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
         if (jobs[i].body == cmd->body_case) {
             int r = open_source(c, err);

@@ -1,6 +1,7 @@
 #include "common/bus.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,8 +402,28 @@ prove_peer(void *socket, const struct gw_endpoint *e, struct gw_err *err)
     return gw_identity_allows(e, err);
 }
 
+// In a context, ZeroMQ names a socket's events; two that are open at once must not share a name.
 static void *
-connect_dealer(void *zctx, const char *endpoint, bool control, struct gw_err *err)
+open_watch(void *zctx, void *socket)
+{
+    static _Thread_local uint64_t count;
+    char name[64];
+    int none = 0;
+    snprintf(name, sizeof name, "inproc://gw-watch-%p-%" PRIu64, socket, ++count);
+    if (zmq_socket_monitor(socket, name, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
+        return NULL;
+    }
+    void *watch = zmq_socket(zctx, ZMQ_PAIR);
+    if (watch && (zmq_setsockopt(watch, ZMQ_LINGER, &none, sizeof none) != 0 || zmq_connect(watch, name) != 0)) {
+        zmq_close(watch);
+        watch = NULL;
+    }
+    return watch;
+}
+
+// watch NULL: nobody does.
+static void *
+connect_dealer(void *zctx, const char *endpoint, bool control, void **watch, struct gw_err *err)
 {
     struct gw_endpoint e;
     void *s = NULL;
@@ -420,10 +441,17 @@ connect_dealer(void *zctx, const char *endpoint, bool control, struct gw_err *er
         set_tcp_options(s, &e, control);
         r = prove_peer(s, &e, err);
     }
+    // Before it connects: a handshake with this host may be over before this thread goes on.
+    if (r == GW_OK && watch && !(*watch = open_watch(zctx, s))) {
+        r = gw_zmq_error(err, "watch a connection");
+    }
     if (r == GW_OK && zmq_connect(s, e.address) != 0) {
         r = gw_err_set(err, GW_CONFIG, NULL, "connect to \"%s\": %s", e.address, zmq_strerror(zmq_errno()));
     }
     if (r != GW_OK) {
+        if (watch && *watch) {
+            zmq_close(*watch);
+        }
         zmq_close(s);
         return NULL;
     }
@@ -479,7 +507,14 @@ bind_router(void *zctx, void *router, const char *bind, bool control, char *endp
 void *
 gw_dealer_connect(void *zctx, const char *endpoint, struct gw_err *err)
 {
-    return connect_dealer(zctx, endpoint, false, err);
+    return connect_dealer(zctx, endpoint, false, NULL, err);
+}
+
+void *
+gw_dealer_connect_watched(void *zctx, const char *endpoint, void **watch, struct gw_err *err)
+{
+    *watch = NULL;
+    return connect_dealer(zctx, endpoint, false, watch, err);
 }
 
 void *
@@ -491,7 +526,7 @@ gw_router_bind(void *zctx, const char *bind, char *endpoint, size_t size, struct
 void *
 gw_control_connect(void *zctx, const char *endpoint, struct gw_err *err)
 {
-    return connect_dealer(zctx, endpoint, true, err);
+    return connect_dealer(zctx, endpoint, true, NULL, err);
 }
 
 void *

@@ -102,6 +102,9 @@ void gw_send_reset(void *router, const struct gw_peer *peer, uint64_t task, uint
 // not acknowledge is given up after some nine seconds. Endpoints are those of common/net.h. A process with an identity
 // (common/curve.h) proves it on TCP, both ways; without one, what leaves the host is refused.
 void *gw_dealer_connect(void *zctx, const char *endpoint, struct gw_err *err);
+// *watch: a PAIR socket, the caller's to close before the other, where ZeroMQ tells of every handshake and every break
+// (zmq_socket_monitor), from the first one on.
+void *gw_dealer_connect_watched(void *zctx, const char *endpoint, void **watch, struct gw_err *err);
 // Binds; *endpoint (GW_ENDPOINT_MAX bytes) gets what peers connect to: the port and, where there is one, the key filled in.
 void *gw_router_bind(void *zctx, const char *bind, char *endpoint, size_t size, struct gw_err *err);
 // The same for the control bus, whose small messages let ZeroMQ ask for signs of life, too. `router`: to listen on one more

@@ -1,7 +1,6 @@
 #include "common/link.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -12,36 +11,12 @@
 
 static const int64_t come_up_us = 10 * GW_S; // to connect, over and over
 
-// In a context, ZeroMQ names a socket's events; two that are open at once must not share a name.
-static void *
-open_watch(void *zctx, void *socket)
-{
-    static _Thread_local uint64_t count;
-    char name[64];
-    int none = 0;
-    snprintf(name, sizeof name, "inproc://gw-watch-%p-%" PRIu64, socket, ++count);
-    if (zmq_socket_monitor(socket, name, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
-        return NULL;
-    }
-    void *watch = zmq_socket(zctx, ZMQ_PAIR);
-    if (watch && (zmq_setsockopt(watch, ZMQ_LINGER, &none, sizeof none) != 0 || zmq_connect(watch, name) != 0)) {
-        zmq_close(watch);
-        watch = NULL;
-    }
-    return watch;
-}
-
 int
 gw_link_open(struct gw_link *l, void *zctx, const char *endpoint, struct gw_err *err)
 {
-    void *socket = gw_dealer_connect(zctx, endpoint, err);
+    void *watch = NULL;
+    void *socket = gw_dealer_connect_watched(zctx, endpoint, &watch, err);
     if (!socket) {
-        return err->cls;
-    }
-    void *watch = open_watch(zctx, socket);
-    if (!watch) {
-        gw_zmq_error(err, "watch a connection");
-        zmq_close(socket);
         return err->cls;
     }
     *l = (struct gw_link){.endpoint = strdup(endpoint), .socket = socket, .watch = watch, .changed_us = gw_now_us()};

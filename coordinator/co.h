@@ -51,9 +51,10 @@ struct worker {
     int64_t moved_us;     // when rows or bytes last changed
     int64_t sent_us;      // when the job was given
     bool waiting;
-    char *token, *handle; // capture: the open snapshot
-    bool opening;         // its job is to open a new snapshot that others may join
-    uint32_t failures;    // to open one, in a row
+    char *token, *handle;  // capture: the open snapshot
+    bool opening;          // its job is to open a new snapshot that others may join
+    bool free_of_snapshot; // has said so; otherwise it may hold one of an earlier coordinator
+    uint32_t failures;     // to open one, in a row
     int64_t retry_us;
     char doing[160];
 };

@@ -269,6 +269,7 @@ rows_wait_to_meet(struct co *co)
 static void
 tick_meet(struct co *co)
 {
+    co_snapshots_tick(co);
     if (co_stream_tick(co, true)) {
         co->met = true;
         co->stream.caught_up = false; // the source moves on, and nobody looks
@@ -280,6 +281,7 @@ static void
 tick_stream(struct co *co)
 {
     bool caught_up = co->until == UNTIL_CAUGHT_UP;
+    co_snapshots_tick(co);
     co_tables_tick(co); // suspensions are recorded
     if (co_running(co) && co_stream_tick(co, caught_up) && caught_up) {
         co_resync_sequences(co); // no log tells how far they have been drawn from

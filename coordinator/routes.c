@@ -86,7 +86,7 @@ co_pick_for_stream(struct co *co, struct worker **apply, struct worker **transfo
     }
     for (size_t i = 0; *transform && i < co->workers_n; i++) {
         struct worker *c = &co->workers[i];
-        if (co_is_idle(c) && c->stage == GW__STAGE__STAGE_CAPTURE &&
+        if (co_is_idle(c) && c->free_of_snapshot && c->stage == GW__STAGE__STAGE_CAPTURE &&
             (!*capture || co_route_dislike(co, c, *transform) < co_route_dislike(co, *capture, *transform))) {
             *capture = c;
         }

@@ -2,6 +2,7 @@
 //
 // The first idle reader opens one; where it can be shared, every other joins it by the handle of any reader that lives,
 // and proves by its token that it sees the same point. When no reader has it any more, it is lost, and the next is opened.
+// When all rows are read, every reader lets go of it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,10 +86,54 @@ someone_is_opening(const struct co *co)
     return false;
 }
 
+// Whether any table's rows are still to be read.
+static bool
+rows_to_read(const struct co *co)
+{
+    for (size_t i = 0; i < co->tables_n; i++) {
+        if (co->tables[i].state <= T_LOADING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+snapshot_closed(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
+{
+    (void)co;
+    (void)ctx;
+    (void)reply;
+    if (e->cls == GW_OK) {
+        co_forget_snapshot(w);
+        w->free_of_snapshot = true;
+    }
+}
+
+// A reader that sits in its snapshot keeps the source from forgetting old rows, and others from altering or emptying tables.
+static void
+close_all(struct co *co)
+{
+    for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
+        struct worker *w = &co->workers[i];
+        if (co_is_idle(w) && w->stage == GW__STAGE__STAGE_CAPTURE && !w->free_of_snapshot) {
+            Gw__CloseSnapshot none = GW__CLOSE_SNAPSHOT__INIT;
+            Gw__Command cmd = GW__COMMAND__INIT;
+            cmd.body_case = GW__COMMAND__BODY_CLOSE_SNAPSHOT;
+            cmd.close_snapshot = &none;
+            co_send(co, w, &cmd, snapshot_closed, NULL, "closes its snapshot");
+        }
+    }
+}
+
 // Brings every idle reader into the current snapshot; where that is lost, the first to ask opens the next.
 void
 co_snapshots_tick(struct co *co)
 {
+    if (!rows_to_read(co)) {
+        close_all(co);
+        return;
+    }
     for (size_t i = 0; i < co->workers_n && co_running(co); i++) {
         struct worker *w = &co->workers[i];
         bool stale = w->token && co->shared && (!co->token || strcmp(w->token, co->token) != 0);
@@ -118,5 +163,6 @@ co_snapshots_tick(struct co *co)
         sc->first = !h && co->stream_handle;
         co_send(co, w, &cmd, snapshot_done, sc, "opens a snapshot");
         w->opening = h == NULL;
+        w->free_of_snapshot = false;
     }
 }

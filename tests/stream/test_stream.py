@@ -61,6 +61,35 @@ def test_writes_go_on_during_the_load_and_after_it(world, pair):
     check(world, source, target, task)
 
 
+OPEN = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%%'",
+    "mysql": "SELECT count(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"
+             " ON p.id = x.trx_mysql_thread_id WHERE p.db = database()",
+}
+ALONE = {"postgresql": "SET lock_timeout = '2s'", "mysql": "SET lock_wait_timeout = 2"}
+
+
+@pytest.mark.parametrize("pair", [("postgresql", "postgresql"), ("mysql", "mysql")], ids="-".join)
+def test_the_source_is_let_go_when_the_rows_are_read(world, pair):
+    """A reader that sat on in its snapshot would keep TRUNCATE and ALTER waiting, and old rows from being cleaned up."""
+    source, target = world.pair(*pair)
+    ledger.fill(source)
+    task = task_of(world, source, target)
+    run = world.start("run", task)
+    assert run.wait_for_stderr("-> replicating", 60), run.stderr[-3000:]
+    c = source.connect()
+    cursor = c.cursor()
+    ledger.wait_for(lambda: source.one(OPEN[pair[0]]) == 0 or not run.running(), 10, 0.05)
+    cursor.execute(ALONE[pair[0]])
+    for table in ledger.TABLES:
+        cursor.execute(f"ALTER TABLE {table} {'SET (fillfactor = 90)' if pair[0] == 'postgresql' else 'COMMENT = ' + repr('x')}")
+        source.commit(c)
+    c.close()
+    run.signal(signal.SIGTERM)
+    run.wait(60).expect(STOPPED)
+    check(world, source, target, task)
+
+
 @pairs
 def test_random_kills(world, pair):
     """kill -9 of any worker or the coordinator, at any moment of load and stream, under writes."""
