@@ -1,11 +1,14 @@
 """At each fault point a process dies (or the step fails); the run finishes by itself, with equal data."""
 
+import signal
+
 import pytest
 
 from compare.compare import assert_equal
 from crash import points
 from harness import control, shop
-from harness.run import DONE
+from harness.run import DONE, STOPPED
+from stream import ledger
 
 SAME = ["postgresql", "mysql", "sqlite"]
 
@@ -21,7 +24,8 @@ def test_points_that_are_tested_elsewhere():
 
 @pytest.mark.parametrize("engine", SAME)
 def test_the_list_of_each_target_is_that_of_its_source(engine):
-    assert set(points.of_target(engine)) == set(points.TARGET + points.ONLY[engine])
+    here = set(points.of_target(engine)) - set(points.ELSEWHERE)
+    assert here == set(points.TARGET + points.STREAM_TARGET + points.ONLY[engine])
 
 
 def cases():
@@ -61,3 +65,45 @@ def test_a_load_survives(world, engine, point, what):
         assert sum(w["restarts"] for w in r.json["workers"]) >= 1
     assert all(c[0] == 1 for c in control.chunks(target, task).values())
     assert world.run(task).expect(DONE).json["already_complete"] is True
+
+
+def stream_cases():
+    for engine in SAME:
+        for p in points.STREAM + points.STREAM_TARGET:
+            yield pytest.param(engine, p, "kill@1", id=f"{engine}-{p}-kill")
+            if p in ("capture.stream.batch", "apply.stream.before_commit", "apply.stream.after_commit"):
+                yield pytest.param(engine, p, "kill@2", id=f"{engine}-{p}-kill2")
+            if engine == "postgresql" and p not in points.ONLY_KILLED:
+                yield pytest.param(engine, p, "error@1", id=f"{engine}-{p}-error")
+
+
+@pytest.mark.parametrize("engine, point, what", stream_cases())
+def test_a_stream_survives(world, engine, point, what):
+    """Under writes, from before the load on. What is written after the death is on the target within ten seconds."""
+    source, target = world.pair("postgresql" if engine == "sqlite" else engine, engine)
+    ledger.fill(source, 150)
+    once = world.folder / "once"
+    once.mkdir()
+    task = world.task(source, target, tables=list(ledger.TABLES)).own("chunk-size-kb", 16).own("batch-kb", 16)
+    task.body["migration-type"] = "full-load-and-cdc"
+    env = {"GODWIT_FAULT": f"{point}={what}", "GODWIT_FAULT_ONCE": str(once)}
+    at_the_end = point == "capture.stream.end"
+    writer = ledger.Writer(source, pause=0.005)
+    writer.start()
+    try:
+        run = world.start("run", task, *(["--until", "caught-up"] if at_the_end else []), env=env)
+        ledger.wait_for(lambda: (once / point).exists() or not run.running(), 40, 0.02)
+        if not at_the_end:
+            source.execute("INSERT INTO journal (kind, amount) VALUES ('afterwards', 1)")
+            there = "SELECT count(*) FROM journal WHERE kind = 'afterwards'"
+            assert run.wait_for_stderr("-> replicating", 40)
+            ledger.wait_for(lambda: target.one(there) == 1 or not run.running(), 10)
+            run.signal(signal.SIGTERM)
+        r = run.wait(60).expect(DONE if at_the_end else STOPPED)
+    finally:
+        writer.stop()
+    assert (once / point).exists(), f"{point} was not reached"
+    if "kill" in what:
+        assert sum(w["restarts"] for w in r.json["workers"]) >= 1
+    world.run(task, "--until", "caught-up", seconds=90).expect(DONE)
+    assert_equal(source, target, tables=ledger.TABLES)
