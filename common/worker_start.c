@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/bus.h"
+#include "common/scratch.h"
 #include "common/worker_priv.h"
 
 static void
@@ -26,6 +27,8 @@ print_help(const struct gw_stage *s)
     }
     printf("  --insecure-plain-tcp    without --key: let TCP leave this host all the same, unencrypted\n"
            "  --log FILE              append the log there, too\n"
+           "  --scratch FOLDER        for what is too large for memory; files without names, gone with this process\n"
+           "                          (default: the log's folder, else $TMPDIR, else /var/tmp)\n"
            "  --version               print the version\n\n"
            "examples:\n"
            "  godwit-%s --coordinator tcp://10.0.0.5:7750 --key worker.key\n"
@@ -49,6 +52,7 @@ gw_worker_options_parse(struct gw_worker_options *o, const struct gw_stage *stag
         {"coordinator", required_argument, NULL, 'c'},
         {"name", required_argument, NULL, 'n'},
         {"log", required_argument, NULL, 'l'},
+        {"scratch", required_argument, NULL, 's'},
         {"key", required_argument, NULL, 'k'},
         {"data-address", required_argument, NULL, 'd'},
         {"insecure-plain-tcp", no_argument, NULL, 'i'},
@@ -56,11 +60,16 @@ gw_worker_options_parse(struct gw_worker_options *o, const struct gw_stage *stag
         {"version", no_argument, NULL, 'v'},
         {0},
     };
+    bool scratch = false;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (c) {
         case 'c': o->endpoint = optarg; break;
         case 'n': o->name_given = optarg; break;
         case 'l': o->log = optarg; break;
+        case 's':
+            gw_scratch_folder_set(optarg);
+            scratch = true;
+            break;
         case 'k': o->key = optarg; break;
         case 'd': o->data_address = optarg; break;
         case 'i': o->plain = true; break;
@@ -68,6 +77,12 @@ gw_worker_options_parse(struct gw_worker_options *o, const struct gw_stage *stag
         case 'v': printf("godwit-%s %s\n", stage->name, GW_VERSION); return 0;
         default: return 2;
         }
+    }
+    if (o->log && !scratch) {
+        const char *slash = strrchr(o->log, '/');
+        char folder[GW_ENDPOINT_MAX];
+        snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - o->log) : 1, slash ? o->log : ".");
+        gw_scratch_folder_set(folder);
     }
     if (!o->endpoint || optind != argc) {
         return usage(stage, "--coordinator ENDPOINT is needed");

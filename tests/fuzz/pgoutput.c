@@ -1,5 +1,8 @@
 // Replication messages: whatever the bytes are, nothing beyond them is read; what is accepted can be walked through to its end, and
 // is no longer accepted when a byte is missing.
+#include <stdlib.h>
+#include <string.h>
+
 #include "capture/sources/postgresql/pgoutput.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -51,10 +54,30 @@ message(const uint8_t *bytes, size_t len)
     gw_assert(pgo_message_read(bytes, len - 1, &shorter, &err) == GW_BUG);
 }
 
+// The same without the transaction's number, in bytes of its own.
+static void
+part(const uint8_t *data, size_t size)
+{
+    struct pgo_part p;
+    struct gw_err err = {0};
+    if (pgo_part_read(data, size, &p, &err) != GW_OK) {
+        gw_assert(err.cls == GW_BUG && err.message[0]);
+        return;
+    }
+    gw_assert(p.body + p.len == data + size);
+    uint8_t *copy = malloc(p.len + 1);
+    gw_assert(copy);
+    copy[0] = (uint8_t)p.kind;
+    memcpy(copy + 1, p.body, p.len);
+    message(copy, p.len + 1);
+    free(copy);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     message(data, size);
+    part(data, size);
     struct pgo_frame f;
     struct gw_err err = {0};
     if (pgo_frame_read(data, size, &f, &err) == GW_OK) {

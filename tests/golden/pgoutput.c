@@ -62,6 +62,13 @@ put_message(const struct pgo_message *m)
     case 'O': printf("origin lsn=%" PRIx64 " %s", m->lsn, m->name); break;
     case 'Y': printf("type %s", m->name); break;
     case 'M': printf("message lsn=%" PRIx64 "%s %s", m->lsn, m->transactional ? " transactional" : "", m->name); break;
+    case 'S': printf("part%s xid=%" PRIu32, m->first ? " first" : "", m->xid); break;
+    case 'E': printf("part ends"); break;
+    case 'A': printf("rollback xid=%" PRIu32 "%s", m->xid, m->sub == m->xid ? "" : " of a subtransaction"); break;
+    case 'c':
+        printf("commit xid=%" PRIu32 " lsn=%" PRIx64 " end=%" PRIx64 " time=%" PRId64, m->xid, m->lsn, m->end_lsn,
+               m->time_us);
+        break;
     case 'R': put_relation(m); break;
     case 'T':
         printf("truncate%s%s:", m->cascade ? " cascade" : "", m->restart ? " restart" : "");
@@ -86,6 +93,7 @@ int
 main(void)
 {
     static char line[LINE_MAX_BYTES * 2 + 2];
+    bool in_part = false;
     while (fgets(line, sizeof line, stdin)) {
         size_t n = strcspn(line, "\n") / 2;
         uint8_t *bytes = malloc(n + 1); // of its exact size, so that a sanitizer sees what is read beyond it
@@ -95,7 +103,19 @@ main(void)
         }
         struct pgo_message m;
         struct gw_err err = {0};
-        if (pgo_message_read(bytes, n, &m, &err) == GW_OK) {
+        struct pgo_part p = {0};
+        int r = GW_OK;
+        if (in_part && n && bytes[0] != 'E') {
+            r = pgo_part_read(bytes, n, &p, &err);
+            if (r == GW_OK && p.xid) { // without its number it is as any other
+                n = p.len + 1;
+                memmove(bytes + 1, p.body, p.len);
+                printf("xid=%" PRIu32 " ", p.xid);
+            }
+        }
+        r = r == GW_OK ? pgo_message_read(bytes, n, &m, &err) : r;
+        if (r == GW_OK) {
+            in_part = m.kind == 'S' || (in_part && m.kind != 'E');
             put_message(&m);
         } else {
             printf("error: %s\n", err.message);

@@ -232,12 +232,50 @@ pgo_message_read(const void *bytes, size_t len, struct pgo_message *ret, struct 
     case 'D': get_change(&in, &m); break;
     case 'T': get_truncate(&in, &m); break;
     case 'M': get_message(&in, &m); break;
+    case 'S':
+        m.xid = get32(&in);
+        m.first = get8(&in) & 1;
+        break;
+    case 'E': break;
+    case 'c':
+        m.xid = get32(&in);
+        get8(&in); // flags: none are defined
+        m.lsn = get64(&in);
+        m.end_lsn = get64(&in);
+        m.time_us = get_time(&in);
+        break;
+    case 'A':
+        m.xid = get32(&in);
+        m.sub = get32(&in);
+        break;
     default: return gw_err_set(err, GW_BUG, NULL, "pgoutput: a message of unknown kind 0x%02x", (unsigned char)m.kind);
     }
     if (in.bad || in.at != in.end) {
         return gw_err_set(err, GW_BUG, NULL, "pgoutput: a malformed message of kind '%c', %zu bytes", m.kind, len);
     }
     *ret = m;
+    return GW_OK;
+}
+
+int
+pgo_part_read(const void *bytes, size_t len, struct pgo_part *ret, struct gw_err *err)
+{
+    struct in in = {bytes, (const uint8_t *)bytes + len, false};
+    struct pgo_part p = {.kind = (char)get8(&in)};
+    if (!p.kind || !strchr("IUDTRYMO", p.kind)) {
+        return gw_err_set(err, GW_BUG, NULL, "pgoutput: a message of kind 0x%02x in a part of a transaction",
+                          (unsigned char)p.kind);
+    }
+    p.xid = p.kind == 'O' ? 0 : get32(&in);
+    if (in.bad || (p.kind != 'O' && p.xid == 0)) {
+        return gw_err_set(err, GW_BUG, NULL,
+                          "pgoutput: a malformed message of kind '%c' in a part of a transaction, "
+                          "%zu bytes",
+                          p.kind, len);
+    }
+    p.body = in.at;
+    p.len = (size_t)(in.end - in.at);
+    *ret = p;
     return GW_OK;
 }
 

@@ -1,4 +1,4 @@
-// The bytes of a logical replication stream (plugin pgoutput, protocol version 1), taken apart.
+// The bytes of a logical replication stream (plugin pgoutput, protocol versions 1 and 2), taken apart.
 //
 // Pure: no I/O, no state, no allocation; everything handed out points into the caller's bytes and lives as long as they do.
 // What comes from outside is believed only as far as its sizes have been checked: a malformed message is GW_BUG, never a
@@ -39,12 +39,14 @@ struct pgo_column {
 struct pgo_message {
     char
         kind; // 'B' begin, 'C' commit, 'O' origin, 'R' relation, 'Y' type, 'I' insert, 'U' update, 'D' delete, 'T' truncate,
-              // 'M' message
+              // 'M' message; of transactions in parts: 'S' part, 'E' end of the part, 'c' commit, 'A' rollback
 
-    uint64_t lsn;     // B: of the commit to come; C: of the commit; M: of the message
-    uint64_t end_lsn; // C: behind the commit
-    int64_t time_us;  // B, C: since 1970
-    uint32_t xid;     // B: top-level
+    uint64_t lsn;     // B: of the commit to come; C, c: of the commit; M: of the message
+    uint64_t end_lsn; // C, c: behind the commit
+    int64_t time_us;  // B, C, c: since 1970
+    uint32_t xid;     // B, S, c, A: top-level
+    uint32_t sub;     // A: what is rolled back; xid: all
+    bool first;       // S: the transaction's first part
 
     uint32_t relation;        // R, I, U, D
     const char *schema;       // R
@@ -65,6 +67,16 @@ struct pgo_message {
 int pgo_frame_read(const void *bytes, size_t len, struct pgo_frame *ret, struct gw_err *err);
 // The whole of `len` bytes must be the message.
 int pgo_message_read(const void *bytes, size_t len, struct pgo_message *ret, struct gw_err *err);
+
+// Between 'S' and 'E', every message but an origin's has the (sub)transaction's number behind its kind. What is left without it is a
+// message as everywhere else: the kind, and `body`.
+struct pgo_part {
+    char kind;
+    uint32_t xid; // 0: an origin's message, which has none
+    const uint8_t *body;
+    size_t len;
+};
+int pgo_part_read(const void *bytes, size_t len, struct pgo_part *ret, struct gw_err *err);
 
 // Columns in order: *at starts as m->columns; call it m->columns_n times.
 struct pgo_column pgo_column_next(const uint8_t **at);

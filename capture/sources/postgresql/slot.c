@@ -41,6 +41,7 @@ pgs_stream_free(struct pgs *s)
         free(st->tables[i].reason);
     }
     PQfreemem(st->message);
+    pgs_spill_free(st->spill);
     st->wal = gw_pg_close(st->wal);
     st->side = gw_pg_close(st->side);
     gw_arena_fini(&st->arena);

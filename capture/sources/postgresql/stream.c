@@ -1,8 +1,9 @@
 // The stream: begun, read event by event, confirmed.
 //
-// Protocol version 1: the server collects each transaction (and spills large ones to its own disk), and sends it whole, once it
-// is committed and in the order of commits. Memory here is one message. libpq's buffer holds what one read of the socket
-// gave; it is read only when a message is wanted, so a receiver that waits holds the server back, not its own memory.
+// The server sends each transaction whole, once it is committed and in the order of commits; large ones it sends in parts while
+// they run, and those are kept on disk until they commit (parts.c), and then read as if they had just come. Memory here is one
+// message. libpq's buffer holds what one read of the socket gave; it is read only when a message is wanted, so a receiver that
+// waits holds the server back, not its own memory.
 //
 // What a position means. The server is told that something was received, or is durable, only by what it sent us: the end of
 // a commit, a keepalive, or a message in the log. Outside of a transaction, each of these says that everything before it has been
@@ -66,10 +67,11 @@ start_replication(struct pgs *s, const char *position, struct gw_err *err)
     gw_buf_init(&sql, 4096);
     gw_buf_init(&name, 1024);
     gw_pg_ident(&name, st->publication);
-    gw_buf_printf(&sql, "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', publication_names ", st->slot,
-                  position);
+    gw_buf_printf(&sql, "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '%d', publication_names ", st->slot,
+                  position, st->spill ? 2 : 1);
     put_literal(&sql, name.data);
-    gw_buf_puts(&sql, s->version >= 140000 ? ", messages 'true')" : ")");
+    gw_buf_puts(&sql, s->version >= 140000 ? ", messages 'true'" : "");
+    gw_buf_puts(&sql, st->spill ? ", streaming 'on')" : ")");
     PGS_RES r = PQexec(st->wal, sql.data);
     if (PQresultStatus(r) != PGRES_COPY_BOTH) {
         return gw_pg_error(st->wal, r, err, "read slot \"%s\" from %s", st->slot, position);
@@ -98,6 +100,7 @@ pgs_stream_begin(void *self, const struct gw_stream_start *start, struct gw_err 
     r = r == GW_OK ? pgs_slot_check(s, start->position, err) : r;
     r = r == GW_OK ? pgs_publication_check(s, start, PGS_MISSING_SUSPENDS, err) : r;
     r = r == GW_OK ? learn_xid(s, err) : r;
+    r = r == GW_OK ? pgs_parts_begin(s, err) : r;
     r = r == GW_OK ? pgs_wal(s, err) : r;
     r = r == GW_OK ? start_replication(s, start->position, err) : r;
     if (r != GW_OK) {
@@ -238,11 +241,13 @@ complete_identity(const struct pgs_streamed *x, const struct gw_value *before, s
 }
 
 static int
-row_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
+row_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
 {
+    struct pgs_stream *st = s->stream;
     const struct pgo_message *m = &st->m;
     struct pgs_relation *rel = NULL;
-    int r = relation_of(st, m->relation, &rel, err);
+    int r = pgs_parts_relation(s, m->relation, err);
+    r = r == GW_OK ? relation_of(st, m->relation, &rel, err) : r;
     if (r != GW_OK || !rel) {
         st->held = false;
         return r == GW_OK ? GW_AGAIN : r;
@@ -272,11 +277,14 @@ row_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
 }
 
 static int
-truncate_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
+truncate_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
 {
+    struct pgs_stream *st = s->stream;
     while (st->truncate_at < st->m.relations_n) {
         struct pgs_relation *rel = NULL;
-        int r = relation_of(st, pgo_relation_at(&st->m, st->truncate_at), &rel, err);
+        uint32_t oid = pgo_relation_at(&st->m, st->truncate_at);
+        int r = pgs_parts_relation(s, oid, err);
+        r = r == GW_OK ? relation_of(st, oid, &rel, err) : r;
         if (r != GW_OK) {
             return r;
         }
@@ -293,8 +301,8 @@ truncate_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
     return GW_AGAIN;
 }
 
-static int
-begin_read(struct pgs_stream *st, struct gw_err *err)
+int
+pgs_begin_read(struct pgs_stream *st, const struct pgo_message *m, struct gw_err *err)
 {
     st->held = false;
     if (st->in_tx) {
@@ -302,8 +310,8 @@ begin_read(struct pgs_stream *st, struct gw_err *err)
     }
     st->in_tx = true;
     st->told = false;
-    st->commit_us = st->m.time_us;
-    uint64_t xid = pgs_xid_whole(st->xid_last, st->m.xid);
+    st->commit_us = m->time_us;
+    uint64_t xid = pgs_xid_whole(st->xid_last, m->xid);
     st->xid_last = later(st->xid_last, xid);
     snprintf(st->transaction, sizeof st->transaction, "%" PRIu64, xid);
     return GW_AGAIN;
@@ -333,14 +341,17 @@ message_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
 {
     struct pgs_stream *st = s->stream;
     switch (st->m.kind) {
-    case 'B': return begin_read(st, err);
+    case 'B': return pgs_begin_read(st, &st->m, err);
     case 'C': return commit_event(st, ret, err);
     case 'I':
     case 'U':
-    case 'D': return row_event(st, ret, err);
-    case 'T': return truncate_event(st, ret, err);
+    case 'D': return row_event(s, ret, err);
+    case 'T': return truncate_event(s, ret, err);
     case 'R': {
         st->held = false;
+        if (st->spill) {
+            free(pgs_spill_late(st->spill, st->m.relation, NULL));
+        }
         int r = pgs_relation_read(s, &st->m, err);
         return r == GW_OK ? GW_AGAIN : r;
     }
@@ -391,13 +402,17 @@ next_frame(struct pgs *s, struct gw_err *err)
     }
     if (f.kind == 'k') {
         st->received = later(st->received, f.end);
-        if (!st->in_tx) {
+        if (!st->in_tx && !st->in_part) {
             st->passed = later(st->passed, f.end);
         }
         r = f.reply ? send_status(s, false, err) : GW_OK;
         return r == GW_OK ? GW_AGAIN : r;
     }
     st->received = later(st->received, f.start);
+    r = pgs_parts_take(s, f.body, f.len, err);
+    if (r != GW_OK) {
+        return r;
+    }
     r = pgo_message_read(f.body, f.len, &st->m, err);
     st->held = r == GW_OK;
     st->truncate_at = 0;
@@ -473,7 +488,7 @@ step(struct pgs *s, struct gw_event *ret, struct gw_err *err)
     if (st->held) {
         return message_event(s, ret, err);
     }
-    int r = next_frame(s, err);
+    int r = st->replaying ? pgs_parts_replay(s, err) : next_frame(s, err);
     return r == GW_OK ? message_event(s, ret, err) : r;
 }
 

@@ -5,6 +5,8 @@
 //   slot.c         names, sessions, the slot: made, found, dropped
 //   publication.c  the publication: made, compared with the task's tables, dropped
 //   relation.c     what the stream says of a table against what the task knows of it: values by column, or a reason to suspend
+//   spill.c        transactions in parts, kept on disk (spill.h)
+//   parts.c        the messages of transactions in parts
 //   stream.c       begin, next, confirm, now, kept
 //   preflight.c    what speaks against a stream
 //
@@ -16,6 +18,7 @@
 
 #include "pgoutput.h"
 #include "pgs.h"
+#include "spill.h"
 
 enum { PGS_NAME_MAX = 63 }; // bytes of a name, without its NUL
 
@@ -98,6 +101,12 @@ struct pgs_stream {
     int64_t commit_us;
     struct pgs_text_lsn position;
 
+    // transactions in parts: NULL where the server keeps them
+    struct pgs_spill *spill;
+    bool in_part;              // between two messages that begin and end one
+    bool replaying;            // the transaction in hand is read from the spill
+    struct pgo_message commit; // of it
+
     // where we are
     uint64_t received, confirmed; // what the server is told
     uint64_t passed;              // nothing of interest lies before it that was not given out
@@ -120,6 +129,19 @@ int pgs_relation_read(struct pgs *s, const struct pgo_message *m, struct gw_err 
 int pgs_relation_values(struct pgs_stream *st, const struct pgs_relation *rel, const struct pgo_tuple *tuple, char kind,
                         struct gw_value *ret, struct gw_err *err);
 void pgs_suspend(struct pgs_stream *st, size_t table, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+// ---- parts.c
+
+// Whether the server shall send large transactions while they run, and the means for it. CONFIG: spill-limit-mb is no number.
+int pgs_parts_begin(struct pgs *s, struct gw_err *err);
+// Takes a message of the stream that belongs to a transaction in parts. GW_AGAIN: done; GW_OK: it is an ordinary one.
+int pgs_parts_take(struct pgs *s, const void *bytes, size_t len, struct gw_err *err);
+// The next message of a transaction that is read from the spill, into st->m; at last a commit.
+int pgs_parts_replay(struct pgs *s, struct gw_err *err);
+// Before a change: takes in what was said of its relation where it was rolled back.
+int pgs_parts_relation(struct pgs *s, uint32_t oid, struct gw_err *err);
+// The transaction in hand, from its Begin or its Stream Commit (stream.c).
+int pgs_begin_read(struct pgs_stream *st, const struct pgo_message *m, struct gw_err *err);
 
 // ---- slot.c
 
