@@ -231,6 +231,8 @@ ddl_that_was_rolled_back(void **state)
     struct fixture f = begin(state);
     pg_open(&f);
     insert(f.db, "t", 1, 1);
+    add(1, 1);
+    arrives(&f);
     run(f.db, "BEGIN");
     insert(f.db, "t", 2, MANY);
     run(f.db, "SAVEPOINT a; ALTER TABLE t ALTER v TYPE varchar(500), ADD w int");
@@ -240,7 +242,7 @@ ddl_that_was_rolled_back(void **state)
     insert(f.db, "t", 20000, MANY);
     run(f.db, "COMMIT");
     insert(f.db, "t", 30000, 2);
-    add(1, MANY + 1);
+    add(2, MANY);
     add(20000, MANY);
     add(30000, 2);
     arrives(&f);

@@ -36,7 +36,6 @@ GUARDS = {
     "capture.token": [Seen("traps/test_reading.py::test_a_reader_that_is_in_another_snapshot")],
     "capture.filenode": [Seen("traps/test_definition.py::test_a_rewritten_table_reads_as_empty[truncate-key]")],
     "spill.cut": [Seen("test_pg_parts: postgresql: rolled back")],
-    "spill.relations": [Seen("test_pg_parts: postgresql: said where it was rolled back")],
     # the way of the rows
     "bus.checksum": [Seen("crash/test_points.py::test_a_load_survives[sqlite-bus.corrupt-error2]")],
     "bus.sequence": [Seen("crash/test_points.py::test_a_load_survives[sqlite-bus.drop-error2]", ("bus.totals",))],

@@ -108,19 +108,3 @@ pgs_parts_replay(struct pgs *s, struct gw_err *err)
     st->truncate_at = 0;
     return r;
 }
-
-int
-pgs_parts_relation(struct pgs *s, uint32_t oid, struct gw_err *err)
-{
-    struct pgs_stream *st = s->stream;
-    size_t len = 0;
-    char *message = st->spill ? pgs_spill_late(st->spill, oid, &len) : NULL;
-    if (!message) {
-        return GW_OK;
-    }
-    struct pgo_message m;
-    int r = pgo_message_read(message, len, &m, err);
-    r = r == GW_OK ? pgs_relation_read(s, &m, err) : r;
-    free(message);
-    return r;
-}

@@ -32,14 +32,6 @@ struct sub {
     struct place first;
 };
 
-struct relation {
-    uint32_t oid;
-    bool cut; // its message was cut off and has to be put back
-    uint64_t at;
-    size_t len;
-    char *message; // with its kind
-};
-
 struct tx {
     struct tx *next;
     uint32_t xid;
@@ -48,8 +40,6 @@ struct tx {
     uint64_t size;    // of the file: whole blocks
     struct sub *subs; // in the order of their numbers
     size_t subs_n, subs_cap;
-    struct relation *relations;
-    size_t relations_n, relations_cap, cut_n;
 };
 
 struct pgs_spill {
@@ -63,8 +53,6 @@ struct pgs_spill {
     uint32_t read;    // replay: how far in it
     uint64_t read_at; // replay: the next block in the file
     struct gw_buf long_message;
-    struct relation *late; // cut off, and needed by nobody before the transaction's end
-    size_t late_n, late_cap;
 };
 
 // ---- memory ------------------------------------------------------------------------------------
@@ -96,10 +84,6 @@ forget(struct pgs_spill *s, struct tx *t)
         s->replaying = false;
     }
     s->bytes -= t->size;
-    for (size_t i = 0; i < t->relations_n; i++) {
-        free(t->relations[i].message);
-    }
-    free(t->relations);
     free(t->subs);
     (void)close(t->fd);
     free(t);
@@ -114,10 +98,6 @@ pgs_spill_free(struct pgs_spill *s)
     while (s->all) {
         forget(s, s->all);
     }
-    for (size_t i = 0; i < s->late_n; i++) {
-        free(s->late[i].message);
-    }
-    free(s->late);
     gw_buf_fini(&s->long_message);
     free(s->block);
     free(s->packed);
@@ -318,61 +298,6 @@ note_sub(struct pgs_spill *s, uint32_t xid)
     t->subs_n++;
 }
 
-// ---- relations ---------------------------------------------------------------------------------
-
-static uint32_t
-oid_of(const void *body, size_t len)
-{
-    const uint8_t *p = body;
-    return len < 4 ? 0 : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void
-note_relation(struct tx *t, const void *body, size_t len)
-{
-    uint32_t oid = oid_of(body, len);
-    size_t i = 0;
-    while (i < t->relations_n && t->relations[i].oid != oid) {
-        i++;
-    }
-    if (i == t->relations_n) {
-        if (t->relations_n == t->relations_cap) {
-            t->relations_cap = t->relations_cap ? t->relations_cap * 2 : 16;
-            t->relations = realloc(t->relations, t->relations_cap * sizeof *t->relations);
-            gw_assert(t->relations);
-        }
-        t->relations[t->relations_n++] = (struct relation){.oid = oid};
-    }
-    struct relation *x = &t->relations[i];
-    t->cut_n -= x->cut;
-    free(x->message);
-    *x = (struct relation){.oid = oid, .at = t->at, .len = len + 1, .message = malloc(len + 1)};
-    gw_assert(x->message);
-    x->message[0] = 'R';
-    memcpy(x->message + 1, body, len);
-}
-
-// Puts back what was cut off and the coming message relies on. oid 0: all.
-static int
-put_back(struct pgs_spill *s, uint32_t oid, struct gw_err *err)
-{
-    struct tx *t = s->open;
-    for (size_t i = 0; t->cut_n && i < t->relations_n; i++) {
-        struct relation *x = &t->relations[i];
-        if (!x->cut || (oid && x->oid != oid)) {
-            continue;
-        }
-        x->cut = false;
-        t->cut_n--;
-        x->at = t->at;
-        int r = append_message(s, 'R', x->message + 1, x->len - 1, err);
-        if (r != GW_OK) {
-            return r;
-        }
-    }
-    return GW_OK;
-}
-
 // ---- parts -------------------------------------------------------------------------------------
 
 int
@@ -405,14 +330,6 @@ pgs_spill_put(struct pgs_spill *s, uint32_t sub, char kind, const void *body, si
         return gw_err_set(err, GW_BUG, NULL, "pgoutput: a change outside of its transaction's parts");
     }
     note_sub(s, sub);
-    if (kind == 'R') {
-        note_relation(s->open, body, len);
-    } else if (s->open->cut_n) {
-        int r = put_back(s, kind == 'T' ? 0 : oid_of(body, len), err);
-        if (r != GW_OK) {
-            return r;
-        }
-    }
     return append_message(s, kind, body, len, err);
 }
 
@@ -484,12 +401,6 @@ pgs_spill_abort(struct pgs_spill *s, uint32_t xid, uint32_t sub, struct gw_err *
         }
     }
     t->subs_n = kept;
-    for (size_t k = 0; k < t->relations_n; k++) {
-        if (t->relations[k].at >= to.at && !t->relations[k].cut && GW_GUARD("spill.relations")) {
-            t->relations[k].cut = true;
-            t->cut_n++;
-        }
-    }
     return GW_OK;
 }
 
@@ -508,43 +419,6 @@ pgs_spill_replay(struct pgs_spill *s, uint32_t xid, struct gw_err *err)
     s->len = s->read = 0;
     s->read_at = 0;
     return GW_OK;
-}
-
-// What the server believes to have said once the transaction is committed.
-static void
-keep_late(struct pgs_spill *s, struct tx *t)
-{
-    for (size_t i = 0; t->cut_n && i < t->relations_n; i++) {
-        struct relation *x = &t->relations[i];
-        if (!x->cut) {
-            continue;
-        }
-        t->cut_n--;
-        free(pgs_spill_late(s, x->oid, NULL)); // an older one
-        if (s->late_n == s->late_cap) {
-            s->late_cap = s->late_cap ? s->late_cap * 2 : 16;
-            s->late = realloc(s->late, s->late_cap * sizeof *s->late);
-            gw_assert(s->late);
-        }
-        s->late[s->late_n++] = *x;
-        x->message = NULL;
-    }
-}
-
-char *
-pgs_spill_late(struct pgs_spill *s, uint32_t oid, size_t *ret_len)
-{
-    for (size_t i = 0; i < s->late_n; i++) {
-        if (s->late[i].oid == oid) {
-            char *message = s->late[i].message;
-            if (ret_len) {
-                *ret_len = s->late[i].len;
-            }
-            s->late[i] = s->late[--s->late_n];
-            return message;
-        }
-    }
-    return NULL;
 }
 
 // Gives n bytes, in one piece. *ret NULL: the transaction ends here.
@@ -601,7 +475,6 @@ pgs_spill_next(struct pgs_spill *s, const void **ret, size_t *ret_len, struct gw
         return r;
     }
     if (!p) {
-        keep_late(s, s->open);
         forget(s, s->open);
         return GW_END;
     }

@@ -7,12 +7,11 @@
 //
 // Nothing of it needs to outlive the process: the server forgets nothing that was not confirmed, and sends it again.
 //
-// Memory: two blocks, one message, 24 bytes a subtransaction, and the last Relation message of each relation a transaction touched.
+// Memory: two blocks, one message, 32 bytes a subtransaction.
 // Disk: at most `limit` bytes of all transactions together; beyond it, or when the disk is full, GW_CONFIG.
 //
-// Relation messages are the exception to cutting off. The server says once a (top-level) transaction what a relation looks like, even
-// if it says so within a subtransaction that is rolled back later. So the last one that was cut off is put back in front of
-// the relation's next change, unless the server has said it anew (as it does if a rolled back ALTER had changed it).
+// A Relation message may be cut off, too. The server says it again: with each rollback that it tells, it forgets what it has said
+// within that (top-level) transaction.
 #ifndef GW_SOURCE_SPILL_H
 #define GW_SOURCE_SPILL_H
 
@@ -38,11 +37,6 @@ int pgs_spill_abort(struct pgs_spill *s, uint32_t xid, uint32_t sub, struct gw_e
 // GW_END, with which it is gone. GW_BUG: it was never begun.
 int pgs_spill_replay(struct pgs_spill *s, uint32_t xid, struct gw_err *err);
 int pgs_spill_next(struct pgs_spill *s, const void **ret, size_t *ret_len, struct gw_err *err);
-
-// A Relation message that was cut off and not put back by the end of a transaction that was committed: the server will not say it
-// again, so it comes in front of the relation's next change, whosever that is. Hands it over (free it) and forgets it; NULL =
-// there is none. To be forgotten, too, when the server does say what the relation looks like.
-char *pgs_spill_late(struct pgs_spill *s, uint32_t oid, size_t *ret_len);
 
 uint64_t pgs_spill_bytes(const struct pgs_spill *s); // on disk now
 

@@ -241,13 +241,11 @@ complete_identity(const struct pgs_streamed *x, const struct gw_value *before, s
 }
 
 static int
-row_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
+row_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
 {
-    struct pgs_stream *st = s->stream;
     const struct pgo_message *m = &st->m;
     struct pgs_relation *rel = NULL;
-    int r = pgs_parts_relation(s, m->relation, err);
-    r = r == GW_OK ? relation_of(st, m->relation, &rel, err) : r;
+    int r = relation_of(st, m->relation, &rel, err);
     if (r != GW_OK || !rel) {
         st->held = false;
         return r == GW_OK ? GW_AGAIN : r;
@@ -277,14 +275,11 @@ row_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
 }
 
 static int
-truncate_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
+truncate_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
 {
-    struct pgs_stream *st = s->stream;
     while (st->truncate_at < st->m.relations_n) {
         struct pgs_relation *rel = NULL;
-        uint32_t oid = pgo_relation_at(&st->m, st->truncate_at);
-        int r = pgs_parts_relation(s, oid, err);
-        r = r == GW_OK ? relation_of(st, oid, &rel, err) : r;
+        int r = relation_of(st, pgo_relation_at(&st->m, st->truncate_at), &rel, err);
         if (r != GW_OK) {
             return r;
         }
@@ -345,13 +340,10 @@ message_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
     case 'C': return commit_event(st, ret, err);
     case 'I':
     case 'U':
-    case 'D': return row_event(s, ret, err);
-    case 'T': return truncate_event(s, ret, err);
+    case 'D': return row_event(st, ret, err);
+    case 'T': return truncate_event(st, ret, err);
     case 'R': {
         st->held = false;
-        if (st->spill) {
-            free(pgs_spill_late(st->spill, st->m.relation, NULL));
-        }
         int r = pgs_relation_read(s, &st->m, err);
         return r == GW_OK ? GW_AGAIN : r;
     }

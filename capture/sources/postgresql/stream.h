@@ -138,8 +138,6 @@ int pgs_parts_begin(struct pgs *s, struct gw_err *err);
 int pgs_parts_take(struct pgs *s, const void *bytes, size_t len, struct gw_err *err);
 // The next message of a transaction that is read from the spill, into st->m; at last a commit.
 int pgs_parts_replay(struct pgs *s, struct gw_err *err);
-// Before a change: takes in what was said of its relation where it was rolled back.
-int pgs_parts_relation(struct pgs *s, uint32_t oid, struct gw_err *err);
 // The transaction in hand, from its Begin or its Stream Commit (stream.c).
 int pgs_begin_read(struct pgs_stream *st, const struct pgo_message *m, struct gw_err *err);
 
