@@ -151,8 +151,9 @@ struct gw_source_ops {
     // Everything up to `position` is durable on the target (NULL: nothing new): the source may forget its log up to there.
     // Also keeps the connection alive; called at least every few seconds, while waiting for credit too. Does not block.
     int (*stream_confirm)(void *self, const char *position, struct gw_err *err);
-    // How many bytes of log the source keeps because of this stream; 0 = unknown. Legal while the stream runs; not often.
-    int (*stream_kept)(void *self, uint64_t *ret_bytes, struct gw_err *err);
+    // How many bytes of log the source keeps because of this stream; 0 = unknown. *ret_left: so many more may be written before it
+    // keeps them no longer; UINT64_MAX = no such bound is known. Legal while the stream runs; not often.
+    int (*stream_kept)(void *self, uint64_t *ret_bytes, uint64_t *ret_left, struct gw_err *err);
 
     // Positions are the engine's own text. *ret < 0, 0, > 0. CONFIG where they cannot be compared (other server).
     int (*position_cmp)(const char *a, const char *b, int *ret, struct gw_err *err);

@@ -15,6 +15,8 @@
 enum { EVENTS_PER_LOOK = 256 };
 static const int64_t tell_us = 250 * GW_MS;
 static const int64_t kept_us = 5 * GW_S;
+static const uint64_t kept_much = UINT64_C(10) << 30; // of log: worth a warning
+enum { KEPT_LEFT_PART = 3 };                          // less is left than a third of what is kept: it ends soon
 
 void
 gw_stream_set_text(char **at, const char *text)
@@ -55,6 +57,28 @@ tell_progress(struct stream *s)
     s->told_us = gw_now_us();
 }
 
+// Says it when much log is kept, again when it is twice as much, and when the source will soon keep it no longer.
+static void
+warn_of_log(struct stream *s, uint64_t left)
+{
+    bool ends = left < s->kept / KEPT_LEFT_PART;
+    if (s->kept >= s->kept_warned * 2 && s->kept >= kept_much) {
+        s->kept_warned = s->kept;
+        gw_warn("the source keeps %" PRIu64
+                " MB of its log for this task: the target is slower than the source, or something "
+                "holds it up; the source's disk fills",
+                s->kept >> 20);
+    } else if (s->kept < kept_much / 2) {
+        s->kept_warned = 0;
+    }
+    if (ends && !s->end_warned) {
+        gw_warn("the source keeps %" PRIu64 " MB of its log for this task, and will keep no more than %" PRIu64
+                " MB beyond that: then changes are lost, and only --fresh helps (max_slot_wal_keep_size)",
+                s->kept >> 20, left >> 20);
+    }
+    s->end_warned = ends;
+}
+
 // Whatever must not stand still while rows are awaited or the receiver is slow.
 static int
 look_after(void *ctx, struct gw_err *err)
@@ -76,7 +100,10 @@ look_after(void *ctx, struct gw_err *err)
     if (now - s->kept_at_us > kept_us) {
         s->kept_at_us = now;
         struct gw_err ignored = {0}; // only a figure for people
-        (void)c->ops->stream_kept(c->self, &s->kept, &ignored);
+        uint64_t left = UINT64_MAX;
+        if (c->ops->stream_kept(c->self, &s->kept, &left, &ignored) == GW_OK) {
+            warn_of_log(s, left);
+        }
     }
     if (now - s->told_us > tell_us) {
         tell_progress(s);

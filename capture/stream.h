@@ -34,6 +34,8 @@ struct stream {
     bool ending, caught_up;
     int64_t commit_us, looked_us, told_us, kept_at_us;
     uint64_t kept, events;
+    uint64_t kept_warned; // how much log was kept when that was last said
+    bool end_warned;
 };
 
 // stream.c

@@ -243,9 +243,22 @@ confirming_moves_the_slot(void **state)
     // Much happens that is of no interest: the stream moves, and lets the server forget.
     run(f.db, "INSERT INTO unseen SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
     run(f.db, "CHECKPOINT");
-    uint64_t kept = 0, before = 0;
-    conform_ok(f.c, f.c->source->stream_kept(f.self, &before, &f.c->err));
+    uint64_t kept = 0, before = 0, left = 0;
+    conform_ok(f.c, f.c->source->stream_kept(f.self, &before, &left, &f.c->err));
     assert_true(before > 20000000);
+    // How much more may be written follows the server's setting.
+    static const char *const sizes[] = {"-1", "200MB"};
+    for (int i = 0; i < 2; i++) {
+        run(f.db, "ALTER SYSTEM SET max_slot_wal_keep_size = '%s'", sizes[i]);
+        run(f.db, "SELECT pg_reload_conf()");
+        int64_t until = gw_now_us() + 20 * GW_S;
+        do {
+            assert_true(gw_now_us() < until);
+            conform_ok(f.c, f.c->source->stream_kept(f.self, &before, &left, &f.c->err));
+        } while (i == 0 ? left != UINT64_MAX : left > UINT64_C(250000000) || left < UINT64_C(100000000));
+    }
+    run(f.db, "ALTER SYSTEM RESET max_slot_wal_keep_size");
+    run(f.db, "SELECT pg_reload_conf()");
     int64_t end = gw_now_us() + 60 * GW_S;
     for (kept = before; kept > before / 4;) {
         assert_true(gw_now_us() < end);
@@ -256,7 +269,7 @@ confirming_moves_the_slot(void **state)
         const char *position = r == GW_OK ? gw_arena_strdup(&f.c->arena, e.position) : NULL;
         conform_ok(f.c, f.c->source->stream_confirm(f.self, position, &f.c->err));
         run(f.db, "CHECKPOINT"); // lets restart_lsn move
-        conform_ok(f.c, f.c->source->stream_kept(f.self, &kept, &f.c->err));
+        conform_ok(f.c, f.c->source->stream_kept(f.self, &kept, &left, &f.c->err));
     }
     pg_end(&f);
 }

@@ -176,7 +176,7 @@ int my_stream_begin(void *self, const struct gw_stream_start *start, struct gw_e
 int my_stream_next(void *self, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
 int my_stream_fd(void *self);
 int my_stream_confirm(void *self, const char *position, struct gw_err *err);
-int my_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err);
+int my_stream_kept(void *self, uint64_t *ret_bytes, uint64_t *ret_left, struct gw_err *err);
 void my_stream_end(struct my_source *s); // legal with none
 int my_position_cmp(const char *a, const char *b, int *ret, struct gw_err *err);
 int my_tx_visible(const char *token, const char *transaction, enum gw_visible *ret, struct gw_err *err);

@@ -486,7 +486,7 @@ my_stream_confirm(void *self, const char *position, struct gw_err *err)
 }
 
 int
-my_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err)
+my_stream_kept(void *self, uint64_t *ret_bytes, uint64_t *ret_left, struct gw_err *err)
 {
     struct my_source *s = self;
     MY_RES res = NULL;
@@ -509,5 +509,6 @@ my_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err)
         }
     }
     *ret_bytes = bytes;
+    *ret_left = UINT64_MAX; // logs expire by their age
     return GW_OK;
 }

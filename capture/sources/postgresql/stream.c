@@ -558,19 +558,21 @@ pgs_stream_now(void *self, struct gw_arena *a, char **ret_position, struct gw_er
 }
 
 int
-pgs_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err)
+pgs_stream_kept(void *self, uint64_t *ret_bytes, uint64_t *ret_left, struct gw_err *err)
 {
     struct pgs *s = self;
     if (!s->stream || !s->stream->slot[0]) {
         return gw_err_set(err, GW_BUG, NULL, "a stream that was never named");
     }
     PGS_RES r = NULL;
-    int rc =
-        pgs_side_query(s, &r, err,
-                       "SELECT GREATEST(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)"
-                       " FROM pg_catalog.pg_replication_slots WHERE slot_name = '%s' AND restart_lsn IS NOT NULL",
-                       s->stream->slot);
+    int rc = pgs_side_query(
+        s, &r, err,
+        "SELECT GREATEST(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0), %s"
+        " FROM pg_catalog.pg_replication_slots WHERE slot_name = '%s' AND restart_lsn IS NOT NULL",
+        s->version >= 130000 ? "CASE WHEN safe_wal_size < 0 THEN 0 ELSE safe_wal_size END" : "NULL", s->stream->slot);
     if (rc == GW_OK) {
+        bool bound = PQntuples(r) && !PQgetisnull(r, 0, 1);
+        *ret_left = bound ? pgs_u64(r, 0, 1) : UINT64_MAX;
         *ret_bytes = PQntuples(r) ? pgs_u64(r, 0, 0) : 0;
     }
     return rc;

@@ -174,7 +174,7 @@ int pgs_stream_begin(void *self, const struct gw_stream_start *start, struct gw_
 int pgs_stream_next(void *self, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
 int pgs_stream_fd(void *self);
 int pgs_stream_confirm(void *self, const char *position, struct gw_err *err);
-int pgs_stream_kept(void *self, uint64_t *ret_bytes, struct gw_err *err);
+int pgs_stream_kept(void *self, uint64_t *ret_bytes, uint64_t *ret_left, struct gw_err *err);
 int pgs_position_cmp(const char *a, const char *b, int *ret, struct gw_err *err);
 int pgs_tx_visible(const char *token, const char *transaction, enum gw_visible *ret, struct gw_err *err);
 int pgs_snapshot_covers(const char *first, const char *later, bool *ret, struct gw_err *err);
