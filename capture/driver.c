@@ -77,7 +77,9 @@ stream_preflight(struct capture *c, Gw__Catalog *cat, struct gw_err *err)
 {
     const Gw__Task *task = gw_worker_task(c->w);
     if (!(c->ops->caps & GW_SOURCE_STREAM)) {
-        gw_err_set(err, GW_CONFIG, NULL, "source engine \"%s\" has no stream of changes", c->ops->name);
+        gw_err_set(err, GW_CONFIG, NULL,
+                   "source engine \"%s\" has no stream of changes, which \"cdc\" and \"full-load-and-cdc\" need",
+                   c->ops->name);
         gw_err_hint(err, "migration type \"full-load\" is what it can do");
         return GW_CONFIG;
     }

@@ -390,9 +390,9 @@ def test_a_wrong_task_file(world, change, word):
 
 def test_a_known_setting_without_effect_is_said(world):
     source, target = simple(world, ("sqlite", "sqlite"))
-    task = world.task(source, target).setting("TargetMetadata", "BatchApplyEnabled", True)
+    task = world.task(source, target).setting("TargetMetadata", "ParallelApplyThreads", 4)
     r = world.run(task).expect(DONE)
-    assert any("BatchApplyEnabled" in w for w in r.json["warnings"])
+    assert any("ParallelApplyThreads" in w for w in r.json["warnings"])
 
 
 def test_keys_in_any_case_and_a_trailing_comma(world):

@@ -313,6 +313,7 @@ static void
 open_all(char **argv)
 {
     task.name = gw_arena_strdup(&arena, "values");
+    task.uuid = gw_arena_strdup(&arena, "11111111-1111-4111-8111-111111111111");
     task.control_schema = gw_arena_strdup(&arena, "gwvalues");
     task.source = endpoint(argv[1]);
     task.target = endpoint(argv[2]);
@@ -383,7 +384,7 @@ main(int argc, char **argv)
     }
     Gw__TargetState s = GW__TARGET_STATE__INIT;
     s.task = task.name;
-    s.task_uuid = gw_arena_strdup(&arena, "11111111-1111-4111-8111-111111111111");
+    s.task_uuid = task.uuid;
     s.progress = gw_pb_new(&arena, Gw__Progress, gw__progress__init);
     s.progress->position = gw_arena_strdup(&arena, "0");
     plan(cat, argv[3], &s);
