@@ -59,9 +59,10 @@ scratch_free(void *data, void *p)
     (void)p;
 }
 
-int
-gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len, uint64_t task,
-                struct gw_envelope *ret, struct gw_err *err)
+// Of any task.
+static int
+decode(const void *header, size_t header_len, const void *payload, size_t payload_len, struct gw_envelope *ret,
+       struct gw_err *err)
 {
     if (header_len > GW_HEADER_MAX || payload_len > GW_PAYLOAD_MAX) {
         return gw_err_set(err, GW_BUG, NULL, "data message is too large: header %zu, payload %zu bytes", header_len,
@@ -78,9 +79,6 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
                    GW_BUS_VERSION);
         gw_err_hint(err, "run the same version of godwit in every stage");
         return GW_CONFIG;
-    }
-    if (e->task != task) {
-        return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
     }
     if (e->kind < GW__DATA_KIND__DATA_OPEN || e->kind > GW__DATA_KIND__DATA_CHANGES ||
         (e->codec != GW__CODEC__CODEC_RAW && e->codec != GW__CODEC__CODEC_LZ4)) {
@@ -106,6 +104,27 @@ gw_frame_decode(const void *header, size_t header_len, const void *payload, size
                                 .kind = e->kind,
                                 .codec = e->codec};
     return GW_OK;
+}
+
+static int
+other_task(struct gw_err *err)
+{
+    return gw_err_set(err, GW_CONFIG, NULL, "data message belongs to another task");
+}
+
+int
+gw_frame_decode(const void *header, size_t header_len, const void *payload, size_t payload_len, uint64_t task,
+                struct gw_envelope *ret, struct gw_err *err)
+{
+    struct gw_envelope env;
+    int r = decode(header, header_len, payload, payload_len, &env, err);
+    if (r == GW_OK && env.task != task) {
+        return other_task(err);
+    }
+    if (r == GW_OK) {
+        *ret = env;
+    }
+    return r;
 }
 
 int
@@ -256,7 +275,16 @@ gw_receive_packed(void *router, uint64_t task, struct gw_peer *peer, struct gw_e
         return gw_err_set(err, GW_BUG, NULL, "data message does not have three frames");
     }
     skip_rest(router);
-    return gw_frame_decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload), task, env, err);
+    struct gw_envelope got;
+    int r = decode(header, (size_t)header_len, zmq_msg_data(payload), zmq_msg_size(payload), &got, err);
+    if (r == GW_OK && got.task != task) { // the sender must not wait for an answer for ever
+        gw_send_reset(router, peer, got.task, got.stream, got.epoch);
+        return other_task(err);
+    }
+    if (r == GW_OK) {
+        *env = got;
+    }
+    return r;
 }
 
 int

@@ -8,7 +8,7 @@
 // Where a link leaves the host, rows are packed (LZ4) for the way. Credit, totals and windows count unpacked bytes everywhere.
 //
 // A receiver refuses whatever it cannot prove to be the next message: wrong task, version, checksum or size is a
-// BUG or CONFIG; a gap or a duplicate ends the stream; an old epoch or an unknown stream is answered by RESET.
+// BUG or CONFIG; a gap or a duplicate ends the stream; an old epoch, an unknown stream or task is answered by RESET.
 // A socket belongs to the thread that opened it.
 #ifndef GW_BUS_H
 #define GW_BUS_H

@@ -324,6 +324,7 @@ gw_worker_next(struct gw_worker *w, int64_t deadline_us, const Gw__Command **ret
             gw_assert(m);
             if (m->body_case == GW__CONTROL__BODY_WELCOME) {
                 take_welcome(w, m->welcome);
+                gw_worker_tell_control(w);
             } else if (m->body_case == GW__CONTROL__BODY_COMMAND && w->task) {
                 w->job = m->command->job;
                 w->rows = w->bytes = 0;
@@ -393,6 +394,7 @@ start(struct gw_worker *w, const struct gw_worker_options *o, struct gw_worker_c
     c->zctx = w->zctx;
     gw__heartbeat__init(&c->beat);
     c->beat.uuid = w->uuid;
+    c->beat.task_uuid = c->task_uuid;
     if (pthread_create(thread, NULL, gw_worker_control_main, c) != 0) {
         return gw_err_set(err, GW_RETRY, NULL, "start the control thread");
     }

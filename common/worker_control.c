@@ -172,6 +172,10 @@ from_work(struct gw_worker_control *c, zmq_msg_t *msg)
         c->beat.rows = m->heartbeat->rows;
         c->beat.bytes = m->heartbeat->bytes;
         c->beat.waiting = m->heartbeat->waiting;
+        if (strcmp(c->task_uuid, m->heartbeat->task_uuid) != 0) { // somebody waits for that
+            snprintf(c->task_uuid, sizeof c->task_uuid, "%s", m->heartbeat->task_uuid);
+            send_heartbeat(c);
+        }
     } else {
         zmq_msg_t copy;
         zmq_msg_init(&copy);

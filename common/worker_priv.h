@@ -22,6 +22,7 @@ struct gw_worker_control {
     int64_t heard_us, lease_us, give_up_us;
     int64_t reopen_us, say_us, say_step_us; // of a coordinator that is silent
     Gw__Heartbeat beat;                     // as the work thread last told
+    char task_uuid[40];                     // beat.task_uuid
     bool lost;
     bool refused;         // the coordinator does not want this worker as it is set up
     uint64_t called_back; // the job that was, and when; 0 = none

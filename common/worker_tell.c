@@ -10,6 +10,7 @@ gw_worker_tell_control(struct gw_worker *w)
     b.rows = w->rows;
     b.bytes = w->bytes;
     b.waiting = w->waiting;
+    b.task_uuid = w->task_uuid;
     Gw__Control m = GW__CONTROL__INIT;
     m.body_case = GW__CONTROL__BODY_HEARTBEAT;
     m.heartbeat = &b;

@@ -48,6 +48,7 @@ struct worker {
     uint64_t foreign_job; // still in hand from an earlier coordinator
     bool reserved;        // a capture that waits for its apply to be ready
     uint64_t rows, bytes; // of that job, from the heartbeat
+    char task_uuid[40];   // the task whose data it receives, from the heartbeat
     int64_t moved_us;     // when rows or bytes last changed
     int64_t sent_us;      // when the job was given
     bool waiting;

@@ -57,7 +57,8 @@ co_pick_transform(struct co *co, const struct worker *apply)
     size_t least = 0;
     for (size_t i = 0; i < co->workers_n; i++) {
         struct worker *w = &co->workers[i];
-        if (!w->alive || w->stage != GW__STAGE__STAGE_TRANSFORM) {
+        // It gets no command, so only its own word tells that it has taken in whose data it is to carry.
+        if (!w->alive || w->stage != GW__STAGE__STAGE_TRANSFORM || strcmp(w->task_uuid, co->uuid) != 0) {
             continue;
         }
         size_t n = co_route_dislike(co, w, apply) * (FLIGHTS_MAX + 1);

@@ -324,6 +324,7 @@ take_heartbeat(struct co *co, const struct gw_peer *peer, const Gw__Heartbeat *b
             w->moved_us = w->heard_us;
         }
         w->waiting = b->job == w->job && b->waiting;
+        snprintf(w->task_uuid, sizeof w->task_uuid, "%s", b->task_uuid);
         w->foreign_job = w->foreign_job == b->job ? b->job : 0;
         check_job(co, w, b->job);
     }

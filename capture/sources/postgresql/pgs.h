@@ -119,6 +119,8 @@ void pgs_default(struct gw_arena *a, Gw__Column *c);
 
 // ---- the slots of other files
 
+// Back to savepoint godwit_locks, which the caller set before it read a table: frees the locks, keeps the snapshot.
+int pgs_unlock(struct pgs *s, struct gw_err *err);
 int pgs_snapshot_begin(void *self, struct gw_arena *a, const char *handle, char **ret_token, char **ret_handle,
                        struct gw_err *err);
 int pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSettingsRule *rule,

@@ -487,7 +487,10 @@ pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSett
     struct pgs *s = self;
     Gw__TablePlan made = *plan;
     Gw__ParallelType how = rule ? rule->parallel : GW__PARALLEL_TYPE__PARALLEL_AUTO;
-    int rc;
+    int rc = s->in_snapshot ? gw_pg_exec(s->c, err, "SAVEPOINT godwit_locks") : GW_OK;
+    if (rc != GW_OK) {
+        return rc;
+    }
     if (how == GW__PARALLEL_TYPE__RANGES) {
         rc = plan_ranges(s, a, t, rule, &made, err);
     } else if (how == GW__PARALLEL_TYPE__PARALLEL_NONE) {
@@ -498,6 +501,9 @@ pgs_plan(void *self, struct gw_arena *a, const Gw__Table *t, const Gw__TableSett
         rc = plan_partitions(s, a, t, rule, chunk_bytes, &made, err);
     } else {
         rc = cut_relation(s, a, t, NULL, rule, chunk_bytes, &made, err);
+    }
+    if (rc == GW_OK && s->in_snapshot) {
+        rc = pgs_unlock(s, err);
     }
     if (rc == GW_OK) {
         *plan = made;

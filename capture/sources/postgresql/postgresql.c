@@ -180,14 +180,16 @@ read_sequence(struct pgs *s, Gw__Column *c, struct gw_err *err)
 static int
 source_sequences(void *self, Gw__Table *t, struct gw_err *err)
 {
-    for (size_t i = 0; i < t->n_columns; i++) {
+    struct pgs *s = self;
+    int rc = s->in_snapshot ? gw_pg_exec(s->c, err, "SAVEPOINT godwit_locks") : GW_OK;
+    for (size_t i = 0; rc == GW_OK && i < t->n_columns; i++) {
         Gw__Column *c = t->columns[i];
-        int rc = c->sequence_name[0] ? read_sequence(self, c, err) : GW_OK;
+        rc = c->sequence_name[0] ? read_sequence(s, c, err) : GW_OK;
         if (rc != GW_OK) {
             return gw_err_wrap(err, "read sequence %s", c->sequence_name);
         }
     }
-    return GW_OK;
+    return rc == GW_OK && s->in_snapshot ? pgs_unlock(s, err) : rc;
 }
 
 const struct gw_source_ops gw_source_postgresql = {

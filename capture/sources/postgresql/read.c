@@ -181,7 +181,7 @@ lock(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
 {
     PGS_BUF sql;
     gw_buf_init(&sql, 64 * 1024);
-    gw_buf_puts(&sql, "SAVEPOINT godwit_chunk");
+    gw_buf_puts(&sql, "SAVEPOINT godwit_locks");
     if (may_lock(t, c)) {
         gw_buf_puts(&sql, "; LOCK TABLE ");
         if (c->partition[0]) {
@@ -195,7 +195,7 @@ lock(struct pgs *s, const Gw__Table *t, const Gw__Chunk *c, struct gw_err *err)
     int rc = gw_pg_exec(s->c, err, "%s", sql.data);
     if (rc != GW_OK && strcmp(err->code, "42809") == 0) { // a materialized view, a partition that is a foreign table
         gw_err_clear(err);
-        rc = gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_chunk");
+        rc = gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_locks");
     }
     return rc;
 }
@@ -342,7 +342,7 @@ finish_copy(struct pgs *s, struct gw_err *err)
         PQclear(rest);
     }
     s->reading = false;
-    int rc = gw_pg_exec(s->c, err, "RELEASE SAVEPOINT godwit_chunk");
+    int rc = pgs_unlock(s, err);
     return rc == GW_OK ? GW_END : rc;
 }
 
@@ -405,5 +405,5 @@ pgs_chunk_cancel(void *self, struct gw_err *err)
         }
     }
     s->reading = false;
-    return gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_chunk");
+    return gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_locks");
 }

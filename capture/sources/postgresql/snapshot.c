@@ -3,6 +3,10 @@
 // Each reader exports its snapshot anew, so that any of them can be joined and none is needed. The token is what
 // pg_current_snapshot() says: xmin, xmax and the transactions in progress between them. Two sessions of one server
 // for which these are equal see the same rows.
+//
+// A lock that a reader took would stay until its transaction ends, when all rows are read: a TRUNCATE or ALTER TABLE of the
+// application waited for it, and everybody else behind that, other readers among them. So whatever locks a table stands
+// in savepoint godwit_locks, and is rolled back when it has been read: that frees the lock and keeps the snapshot.
 #include <string.h>
 
 #include "pgs.h"
@@ -45,6 +49,12 @@ join(struct pgs *s, const char *handle, struct gw_err *err)
     }
     *err = cause;
     return rc;
+}
+
+int
+pgs_unlock(struct pgs *s, struct gw_err *err)
+{
+    return gw_pg_exec(s->c, err, "ROLLBACK TO SAVEPOINT godwit_locks; RELEASE SAVEPOINT godwit_locks");
 }
 
 int
