@@ -47,6 +47,14 @@ struct gw_stream_start {
     const char *position; // after which the stream goes on
 };
 
+// What one transaction has made of a table's definition.
+struct gw_altered {
+    const Gw__Table *from; // as the stream was started with; NULL = it was created, and the task's rules select it
+    const Gw__Table
+        *to; // as describe would say it at the end of that transaction, with Column.was and altered_at; NULL = dropped
+    const char *what; // for people: the server's kind of statement, or what differs
+};
+
 // One thing that happened, as stream_next tells it. All pointers live until the next call on the instance.
 struct gw_event {
     Gw__ChangeKind kind;
@@ -54,10 +62,12 @@ struct gw_event {
     // Of the table's columns that travel. `before` of an update is there where the key may have changed or the whole old
     // row is known; of a delete always. NOT_GIVEN: unchanged (after), unknown (before).
     const struct gw_value *before, *after;
-    const char *position;    // COMMIT, KEEPALIVE: a restart from here repeats nothing before it
-    const char *transaction; // BEGIN: names it for tx_visible, for headers and for people
-    const char *text;        // SUSPEND: why
-    int64_t commit_us;       // BEGIN, COMMIT: source's wall clock since 1970
+    const char *position;             // COMMIT, KEEPALIVE: a restart from here repeats nothing before it
+    const char *transaction;          // BEGIN: names it for tx_visible, for headers and for people
+    const char *text;                 // SUSPEND: why
+    int64_t commit_us;                // BEGIN, COMMIT: source's wall clock since 1970
+    const struct gw_altered *altered; // ALTERED: what a transaction did to definitions, all of it
+    size_t altered_n;
 };
 
 enum gw_visible { GW_INVISIBLE, GW_VISIBLE, GW_UNSURE };
@@ -144,7 +154,11 @@ struct gw_source_ops {
     int (*stream_begin)(void *self, const struct gw_stream_start *start, struct gw_err *err);
     // The next event: transactions whole, in commit order, only of the tables of the start. GW_AGAIN: nothing until
     // deadline_us (gw_now_us clock). KEEPALIVE now and then when there is nothing of interest: the log has moved on.
-    // A table whose definition is no longer the one of the start: SUSPEND, once, before the first change that cannot be read.
+    // A transaction that alters definitions: ALTERED, once the engine has read it to its end; none of its rows count, and only
+    // close is legal then. The stream is begun again before it, with the new definitions. Transactions up to a table's altered_at
+    // are read by name: a column's own, or what it was; without a column it is NOT_GIVEN, and what has no column is left out.
+    // What cannot be told exactly (values that were rewritten, names exchanged, another primary key …): SUSPEND, once, before the
+    // first change that cannot be read.
     int (*stream_next)(void *self, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
     // A descriptor that becomes readable when stream_next may have more; -1: call stream_next with a short deadline.
     int (*stream_fd)(void *self);
