@@ -5,6 +5,7 @@
 
 #include "common/bus.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 static void
@@ -109,6 +110,36 @@ do_set_table(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struc
 }
 
 static int
+do_alter(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
+{
+    (void)reply;
+    const Gw__Table *from = cmd->alter->from, *to = cmd->alter->to, *t = to ? to : from;
+    if (!a->ops->alter) {
+        return gw_err_set(err, GW_CONFIG, NULL, "target engine \"%s\" cannot alter tables", a->ops->name);
+    }
+    int r = a->ops->alter(a->self, &a->arena, from, to, err);
+    if (r == GW_OK && GW_FAULT("apply.altered")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.altered");
+    }
+    return r == GW_OK ? r : gw_err_wrap(err, "alter table \"%s%s%s\"", t->schema, t->schema[0] ? "." : "", t->name);
+}
+
+static int
+do_define(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
+{
+    (void)reply;
+    if (!a->ops->state_define) {
+        return gw_err_set(err, GW_CONFIG, NULL, "target engine \"%s\" keeps the definitions it began with",
+                          a->ops->name);
+    }
+    int r = a->ops->state_define(a->self, cmd->define->table_id, cmd->define->plan, err);
+    if (r == GW_OK && GW_FAULT("apply.defined")) {
+        r = gw_err_set(err, GW_RETRY, NULL, "fault point apply.defined");
+    }
+    return r == GW_OK ? r : gw_err_wrap(err, "write the definition of table %u to the target", cmd->define->table_id);
+}
+
+static int
 do_complete(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
 {
     (void)reply;
@@ -127,12 +158,19 @@ static const struct {
     Gw__Command__BodyCase body;
     int (*run)(struct gw_apply *a, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err);
 } jobs[] = {
-    {GW__COMMAND__BODY_PREFLIGHT, do_preflight},       {GW__COMMAND__BODY_LOAD_STATE, do_load_state},
-    {GW__COMMAND__BODY_REGISTER, do_register},         {GW__COMMAND__BODY_PREPARE, do_prepare},
-    {GW__COMMAND__BODY_LOAD_CHUNK, gw_apply_load},     {GW__COMMAND__BODY_FINISH_PLAN, do_finish_plan},
-    {GW__COMMAND__BODY_FINISH_STEP, do_finish_step},   {GW__COMMAND__BODY_SET_TABLE, do_set_table},
-    {GW__COMMAND__BODY_COMPLETE, do_complete},         {GW__COMMAND__BODY_DROP, do_drop},
+    {GW__COMMAND__BODY_PREFLIGHT, do_preflight},
+    {GW__COMMAND__BODY_LOAD_STATE, do_load_state},
+    {GW__COMMAND__BODY_REGISTER, do_register},
+    {GW__COMMAND__BODY_PREPARE, do_prepare},
+    {GW__COMMAND__BODY_LOAD_CHUNK, gw_apply_load},
+    {GW__COMMAND__BODY_FINISH_PLAN, do_finish_plan},
+    {GW__COMMAND__BODY_FINISH_STEP, do_finish_step},
+    {GW__COMMAND__BODY_SET_TABLE, do_set_table},
+    {GW__COMMAND__BODY_COMPLETE, do_complete},
+    {GW__COMMAND__BODY_DROP, do_drop},
     {GW__COMMAND__BODY_APPLY_STREAM, gw_apply_stream},
+    {GW__COMMAND__BODY_ALTER, do_alter},
+    {GW__COMMAND__BODY_DEFINE, do_define},
 };
 
 static int

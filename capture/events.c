@@ -164,7 +164,7 @@ take_truncate(struct stream *s, const struct gw_event *ev, struct gw_err *err)
     if (r != GW_OK || t->suspended) {
         return r;
     }
-    if (seen == GW_VISIBLE) {
+    if (seen == GW_VISIBLE || gw_worker_task(s->c->w)->stream->keep_truncated) {
         t->total.skipped++;
         return GW_OK;
     }

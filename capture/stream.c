@@ -217,6 +217,23 @@ finish(struct stream *s, struct gw_err *err)
     return r == GW_OK ? gw_capture_send_end(s->c, &s->out, s->records, s->bytes, err) : r;
 }
 
+// The stream stands before a transaction that alters definitions. What was sent of it is void: nobody commits it.
+static int
+take_altered(struct stream *s, const struct gw_event *ev)
+{
+    struct gw_arena *a = &s->c->arena;
+    for (size_t i = 0; i < ev->altered_n; i++) {
+        const struct gw_altered *from = &ev->altered[i];
+        Gw__Altered *x = gw_pb_new(a, Gw__Altered, gw__altered__init);
+        x->table = from->from ? from->from->id : 0;
+        x->to = from->to ? gw_pb_dup(a, from->to) : NULL;
+        x->what = gw_arena_strdup(a, from->what);
+        gw_pb_add(a, s->done, altered, x);
+    }
+    gw_info("stream ends before a change of %zu definitions position=\"%s\"", ev->altered_n, s->position);
+    return GW_OK;
+}
+
 static int
 pump(struct stream *s, struct gw_err *err)
 {
@@ -232,6 +249,9 @@ pump(struct stream *s, struct gw_err *err)
         }
         struct gw_event ev = {0};
         int r = s->c->ops->stream_next(s->c->self, 0, &ev, err);
+        if (r == GW_OK && ev.kind == GW__CHANGE_KIND__CHANGE_ALTERED) {
+            return take_altered(s, &ev);
+        }
         if (r == GW_OK) {
             r = gw_stream_take(s, &ev, err);
         } else if (r == GW_AGAIN) {
@@ -315,9 +335,11 @@ run(struct stream *s, struct gw_err *err)
         r = c->ops->stream_now(c->self, &c->arena, &now, err);
         if (r == GW_OK) {
             gw_stream_set_text(&s->until, now);
-            r = gw_stream_passed_until(s, err);
         }
+    } else if (s->job->until[0]) {
+        gw_stream_set_text(&s->until, s->job->until);
     }
+    r = r == GW_OK ? gw_stream_passed_until(s, err) : r;
     if (r != GW_OK) {
         return r;
     }
@@ -355,16 +377,16 @@ int
 gw_capture_read_stream(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct gw_err *err)
 {
     struct stream s = {.c = c, .job = cmd->read_stream};
+    s.done = gw_pb_new(&c->arena, Gw__StreamDone, gw__stream_done__init);
     gw_buf_init(&s.batch, GW_PAYLOAD_MAX);
     gw_stream_set_text(&s.position, s.job->position);
     set_start(c, &s.start, NULL, 0, s.job->position);
     set_tables(&s);
     int r = run(&s, err);
     if (r == GW_OK) {
-        Gw__StreamDone *done = gw_pb_new(&c->arena, Gw__StreamDone, gw__stream_done__init);
-        done->position = gw_arena_strdup(&c->arena, s.position);
+        s.done->position = gw_arena_strdup(&c->arena, s.position);
         reply->body_case = GW__REPLY__BODY_STREAM_DONE;
-        reply->stream_done = done;
+        reply->stream_done = s.done;
     }
     stream_fini(&s);
     // The stream is over, and with it the connection that it used; the next job opens another.

@@ -28,9 +28,10 @@ struct stream {
     bool in_transaction, begun; // begun: its BEGIN has been packed
     char *transaction;
     int64_t transaction_us;
-    char *position;    // of the last transaction's end
-    bool position_due; // nothing that was packed tells it
-    char *until;       // end there; NULL = go on
+    char *position;       // of the last transaction's end
+    bool position_due;    // nothing that was packed tells it
+    char *until;          // end there; NULL = go on
+    Gw__StreamDone *done; // the reply, in the driver's arena
     bool ending, caught_up;
     int64_t commit_us, looked_us, told_us, kept_at_us;
     uint64_t kept, events;

@@ -75,6 +75,18 @@ SETTER(error_flag, c->task->errors, set_flag(base, k, v, at, err))
 SETTER(error_choice, c->task->errors, set_choice(base, k, v, at, err))
 SETTER(lob_flag, c->task->lob, set_flag(base, k, v, at, err))
 SETTER(stream_flag, c->task->stream, set_flag(base, k, v, at, err))
+// The setting says what is done, the task what is not: its default is false.
+static int
+stream_unless(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
+{
+    struct gw_config *c = ctx;
+    bool b;
+    int r = gw_json_bool(v, &b, at, err);
+    if (r == GW_OK) {
+        *(protobuf_c_boolean *)member(c->task->stream, k) = !b;
+    }
+    return r;
+}
 SETTER(stream_count, c->task->stream, set_u64(base, k, v, 1, at, err))
 SETTER(stream_seconds, c->task->stream, set_u64(base, k, v, 1000000, at, err))
 SETTER(stream_mb, c->task->stream, set_u64(base, k, v, 1 << 20, at, err))
@@ -266,6 +278,12 @@ static const struct gw_key change_tuning[] = {
     LATER("RecoveryTimeout"),
 };
 
+static const struct gw_key ddl_policy[] = {
+    {"HandleSourceTableDropped", stream_unless, STREAM(keep_dropped), 0, 0, NULL, false},
+    {"HandleSourceTableTruncated", stream_unless, STREAM(keep_truncated), 0, 0, NULL, false},
+    {"HandleSourceTableAltered", stream_unless, STREAM(refuse_altered), 0, 0, NULL, false},
+};
+
 static const struct gw_key control_tables[] = {
     {"ControlSchema", control_schema, 0, 0, 0, NULL, false},
     UNNEEDED("HistoryTimeslotInMinutes"),
@@ -311,6 +329,13 @@ set_tuning(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_pa
     return gw_json_object(v, change_tuning, sizeof change_tuning / sizeof *change_tuning, ctx, at, err);
 }
 
+static int
+set_ddl_policy(void *ctx, const struct gw_key *k, json_t *v, const struct gw_json_path *at, struct gw_err *err)
+{
+    (void)k;
+    return gw_json_object(v, ddl_policy, sizeof ddl_policy / sizeof *ddl_policy, ctx, at, err);
+}
+
 static const struct gw_key groups[] = {
     {"TargetMetadata", set_target_metadata, 0, 0, 0, NULL, false},
     {"FullLoadSettings", set_full_load, 0, 0, 0, NULL, false},
@@ -318,7 +343,7 @@ static const struct gw_key groups[] = {
     {"ControlTablesSettings", set_control, 0, 0, 0, NULL, false},
     UNNEEDED("Logging"),
     {"ChangeProcessingTuning", set_tuning, 0, 0, 0, NULL, false},
-    LATER("ChangeProcessingDdlHandlingPolicy"),
+    {"ChangeProcessingDdlHandlingPolicy", set_ddl_policy, 0, 0, 0, NULL, false},
     LATER("ValidationSettings"),
     UNNEEDED("StreamBufferSettings"),
     LATER("CharacterSetSettings"),

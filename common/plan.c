@@ -1,6 +1,7 @@
 #include "common/plan.h"
 
 #include <stdbool.h>
+#include <string.h>
 #include <protobuf-c/protobuf-c.h>
 
 Gw__Chunk
@@ -13,4 +14,17 @@ gw_plan_part(const Gw__Chunk *c)
     p.snapshot = (char *)protobuf_c_empty_string;
     p.rows_read = p.rows_written = p.rows_refused = p.bytes = p.values_truncated = 0;
     return p;
+}
+
+int
+gw_plan_follows(const Gw__TablePlan *stored, const Gw__TablePlan *plan, struct gw_err *err)
+{
+    bool again = stored->ddls == plan->ddls && strcmp(stored->source->altered_at, plan->source->altered_at) == 0;
+    if (again || stored->ddls + 1 == plan->ddls) {
+        return GW_OK;
+    }
+    gw_err_set(err, GW_FENCED, NULL, "table \"%s.%s\" has another definition by now", plan->source->source_schema,
+               plan->source->source_name);
+    gw_err_hint(err, "does another godwit work on the same task?");
+    return GW_FENCED;
 }

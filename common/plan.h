@@ -6,9 +6,14 @@
 #ifndef GW_PLAN_H
 #define GW_PLAN_H
 
+#include "common/err.h"
 #include "plan.pb-c.h"
 
 // A shallow copy without generation and durable fields. Packed, equal plans are equal bytes.
 Gw__Chunk gw_plan_part(const Gw__Chunk *c);
+
+// Whether `plan` may take the place of what is stored: it is the next definition, or the same order come again. FENCED otherwise:
+// somebody else has gone on with the task meanwhile.
+int gw_plan_follows(const Gw__TablePlan *stored, const Gw__TablePlan *plan, struct gw_err *err);
 
 #endif

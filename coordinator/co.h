@@ -10,7 +10,7 @@
 // steps.c    what is made after the rows
 // snapshots.c which snapshot the readers are in
 // flight.c   a chunk on its way through three workers
-// stream.c   the changes on their way, once the rows are there
+// stream.c   the changes on their way, once the rows are there;  alter.c  definitions that change meanwhile
 // doubt.c    whether the task is still ours
 // workers.c  leases, jobs and their replies;  hello.c  who joins
 // routes.c   who works with whom
@@ -150,6 +150,7 @@ enum phase {
     P_CONSTRAINTS,
     P_SEQUENCES,
     P_STREAM,
+    P_ALTER, // definitions have changed on the source
     P_COMPLETE,
     P_CLOSE_STREAM,
     P_DROP,
@@ -182,6 +183,8 @@ enum event {
     EV_SEQUENCES_DONE,
     EV_LOADED,
     EV_CAUGHT_UP,
+    EV_ALTERED,
+    EV_ALTERS_DONE,
     EV_COMPLETED,
     EV_DROP,
     EV_DROPPED,
@@ -192,12 +195,16 @@ enum event {
 enum mode { MODE_RUN, MODE_CHECK, MODE_DROP };
 enum until { UNTIL_STOPPED, UNTIL_LOAD, UNTIL_CAUGHT_UP };
 
+// Where a run of the stream ends: when told to, behind what was committed when it began, before the change of a definition.
+enum run_until { RUN_ON, RUN_TO_NOW, RUN_TO_CHANGE };
+
 // The changes on their way, through one worker of each stage.
 struct stream {
     struct worker *apply, *capture, *transform;
     char capture_uuid[40], transform_uuid[40];
     uint64_t apply_job, capture_job, id, epoch;
-    bool until_now, failed, lost, ended; // ended: both ends say so, at a transaction's boundary
+    enum run_until until;
+    bool failed, lost, ended; // ended: both ends say so, at a transaction's boundary
     struct gw_err err;
     uint32_t failures;
     int64_t retry_us;
@@ -210,6 +217,20 @@ struct stream {
     uint64_t captured, captured_before; // by this job; what was durable when it began
     uint64_t log_kept_bytes;
     bool caught_up;
+};
+
+// Definitions that change under the stream: alter.c.
+enum alter_step { ALTER_BEGIN, ALTER_MAP, ALTER_TARGET, ALTER_DEFINE };
+struct alter {
+    struct gw_arena arena;
+    Gw__StreamDone *orders; // the position before the change, and what changes there; NULL = nothing
+    size_t at;              // the order in hand
+    enum alter_step step;
+    Gw__Table *target;   // as mapped; NULL = the table goes
+    Gw__TablePlan *plan; // that will be in force
+    bool busy;
+    uint32_t failures;
+    int64_t retry_us;
 };
 
 struct co {
@@ -279,6 +300,7 @@ struct co {
     bool met;               // keys and constraints may be made
     bool resync;            // the stream has caught up: sequences once more, then the end
     struct stream stream;
+    struct alter alter;
 
     Gw__Catalog *findings;
     int64_t started_us, ended_us; // wall clock
@@ -311,6 +333,12 @@ struct worker *co_pick_transform(struct co *co, const struct worker *apply);
 bool co_pick_for_stream(struct co *co, struct worker **apply, struct worker **transform, struct worker **capture);
 void co_route_failed(struct co *co, const struct worker *a, const struct worker *b);
 bool co_route_doubtful(const struct co *co, const struct worker *a, const struct worker *b);
+
+// alter.c
+void co_alter_take(struct co *co, const Gw__StreamDone *done); // what a capture's run ended for
+bool co_alter_waits(const struct co *co);
+bool co_alter_drain(struct co *co);
+void co_alter_tick(struct co *co);
 
 // workers.c
 void co_send_to(struct co *co, const uint8_t *identity, size_t len, const Gw__Control *m);
@@ -377,13 +405,14 @@ void co_flight_transform_lost(struct co *co, const struct worker *w);
 void co_flights_cancel(struct co *co, const struct table *t); // t NULL: all
 
 // stream.c
-bool co_stream_tick(struct co *co, bool until_now); // true: it has ended where it should
+bool co_stream_tick(struct co *co, enum run_until until); // true: it has ended where it should
 void co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress *progress);
 void co_stream_progress(struct co *co, struct worker *w, const Gw__StreamProgress *p);
 void co_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f);
 void co_stream_transform_lost(struct co *co, const struct worker *w);
-void co_stream_end(struct co *co);         // at the next boundary
-void co_stream_cancel(struct co *co);      // at once
+void co_stream_end(struct co *co);    // at the next boundary
+void co_stream_cancel(struct co *co); // at once
+bool co_stream_is_mixed(const struct co *co, const struct table *t);
 bool co_stream_mixed(const struct co *co); // chunks were read in other snapshots than the stream's first
 Gw__StreamStatus *co_stream_status(const struct co *co, struct gw_arena *a); // NULL: there is no stream
 // doubt.c

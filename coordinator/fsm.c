@@ -29,6 +29,7 @@ static const char *const phase_names[PHASES] = {
     [P_CONSTRAINTS] = "constraints",
     [P_SEQUENCES] = "sequences",
     [P_STREAM] = "replicating",
+    [P_ALTER] = "altering",
     [P_COMPLETE] = "completing",
     [P_CLOSE_STREAM] = "closing stream",
     [P_DROP] = "dropping",
@@ -61,6 +62,8 @@ static const char *const event_names[EVENTS] = {
     [EV_SEQUENCES_DONE] = "every table is complete",
     [EV_LOADED] = "the load is done",
     [EV_CAUGHT_UP] = "every change up to then is durable",
+    [EV_ALTERED] = "definitions have changed on the source",
+    [EV_ALTERS_DONE] = "so have the target's",
     [EV_COMPLETED] = "the end is durable",
     [EV_DROP] = "the task is to be dropped",
     [EV_DROPPED] = "nothing of it is left",
@@ -104,6 +107,9 @@ static const struct {
     {P_SEQUENCES, EV_SEQUENCES_DONE, P_COMPLETE},
     {P_SEQUENCES, EV_LOADED, P_STREAM},
     {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
+    {P_STREAM, EV_ALTERED, P_ALTER},
+    {P_MEET, EV_ALTERED, P_ALTER},
+    {P_ALTER, EV_ALTERS_DONE, P_STATE},
     {P_SEQUENCES, EV_CAUGHT_UP, P_ENDED},
     {P_COMPLETE, EV_COMPLETED, P_ENDED},
     {P_DROP, EV_DROPPED, P_ENDED},
@@ -270,7 +276,11 @@ static void
 tick_meet(struct co *co)
 {
     co_snapshots_tick(co);
-    if (co_stream_tick(co, true)) {
+    if (co_alter_waits(co)) {
+        if (co_alter_drain(co)) {
+            co_event(co, EV_ALTERED);
+        }
+    } else if (co_stream_tick(co, RUN_TO_NOW)) {
         co->met = true;
         co->stream.caught_up = false; // the source moves on, and nobody looks
         co_event(co, EV_MET);
@@ -283,7 +293,11 @@ tick_stream(struct co *co)
     bool caught_up = co->until == UNTIL_CAUGHT_UP;
     co_snapshots_tick(co);
     co_tables_tick(co); // suspensions are recorded
-    if (co_running(co) && co_stream_tick(co, caught_up) && caught_up) {
+    if (co_running(co) && co_alter_waits(co)) {
+        if (co_alter_drain(co)) {
+            co_event(co, EV_ALTERED);
+        }
+    } else if (co_running(co) && co_stream_tick(co, caught_up ? RUN_TO_NOW : RUN_ON) && caught_up) {
         co_resync_sequences(co); // no log tells how far they have been drawn from
         co_event(co, EV_CAUGHT_UP);
     }
@@ -354,6 +368,7 @@ co_tick(struct co *co)
         [P_OPEN_STREAM] = co_phase_job_tick,
         [P_MEET] = tick_meet,
         [P_STREAM] = tick_stream,
+        [P_ALTER] = co_alter_tick,
         [P_CLOSE_STREAM] = co_phase_job_tick,
     };
     co_check_leases(co);

@@ -269,6 +269,7 @@ main(int argc, char **argv)
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     gw_arena_init(&co.arena);
     gw_arena_init(&co.stream.arena);
+    gw_arena_init(&co.alter.arena);
     struct gw_err err = {0};
     if (start(&co, &o, &err) != GW_OK) {
         gw_log_err(GW_LOG_ERROR, &err, "cannot start");

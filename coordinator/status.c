@@ -124,6 +124,13 @@ table_status(struct co *co, const struct table *t, struct gw_arena *a)
             ts->counts = counts->tables[i];
         }
     }
+    if (t->plan->ddls) { // captured and applied in one step
+        Gw__Counts *c = gw_pb_new(a, Gw__Counts, gw__counts__init);
+        *c = ts->counts ? *ts->counts : *c;
+        c->table = ts->id;
+        c->ddls = c->applied_ddls = t->plan->ddls;
+        ts->counts = c;
+    }
     for (size_t i = 0; t->steps && i < t->steps->n_steps; i++) {
         ts->steps++;
         ts->steps_done += t->steps_rt[i].done;

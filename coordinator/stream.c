@@ -22,8 +22,8 @@ is_suspended(const struct table *t)
 }
 
 // Whether a chunk was read at another point than the one that the stream begins behind.
-static bool
-is_mixed(const struct co *co, const struct table *t)
+bool
+co_stream_is_mixed(const struct co *co, const struct table *t)
 {
     for (size_t i = 0; i < t->plan->n_chunks; i++) {
         const Gw__Chunk *c = t->plan->chunks[i];
@@ -38,7 +38,7 @@ bool
 co_stream_mixed(const struct co *co)
 {
     for (size_t i = 0; i < co->tables_n; i++) {
-        if (!is_suspended(&co->tables[i]) && is_mixed(co, &co->tables[i])) {
+        if (!is_suspended(&co->tables[i]) && co_stream_is_mixed(co, &co->tables[i])) {
             return true;
         }
     }
@@ -61,7 +61,7 @@ stream_tables(struct co *co, struct gw_arena *a, bool for_capture, size_t *n)
         st->target = t->plan->target;
         st->max_bytes = t->max_bytes;
         st->n_max_bytes = t->max_bytes_n;
-        if (for_capture && is_mixed(co, t)) {
+        if (for_capture && co_stream_is_mixed(co, t)) {
             st->one_snapshot = t->plan->one_snapshot;
             st->chunks = t->plan->chunks;
             st->n_chunks = t->plan->n_chunks;
@@ -105,7 +105,7 @@ settle(struct co *co)
     }
     s->caught_up = false;
     struct gw_err *e = &s->err;
-    if (!co_running(co)) {
+    if (!co_running(co) || (co_alter_waits(co) && e->cls == GW_AGAIN)) {
         return;
     }
     gw_log_err(GW_LOG_INFO, e, "the stream begins again");
@@ -180,12 +180,15 @@ static void
 capture_done(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struct gw_err *e)
 {
     (void)ctx;
-    (void)reply;
     co->stream.capture_job = 0;
     w->reserved = false;
     co_forget_snapshot(w); // its connection was the stream's
     if (strcmp(e->code, GW_CODE_LINK) == 0) {
         co_route_failed(co, w, co->stream.transform);
+    }
+    if (e->cls == GW_OK && reply->body_case == GW__REPLY__BODY_STREAM_DONE && reply->stream_done->n_altered) {
+        co_alter_take(co, reply->stream_done);
+        gw_err_set(e, GW_AGAIN, NULL, "definitions have changed on the source");
     }
     if (e->cls != GW_OK) {
         stream_failed(co, e);
@@ -288,7 +291,10 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
     rs.epoch = epoch;
     rs.transform_endpoint = s->transform->endpoint;
     rs.apply_endpoint = s->apply->endpoint;
-    rs.until_now = s->until_now;
+    rs.until_now = s->until == RUN_TO_NOW;
+    if (s->until == RUN_TO_CHANGE) {
+        rs.until = co->alter.orders->position;
+    }
     Gw__Command cmd = GW__COMMAND__INIT;
     cmd.body_case = GW__COMMAND__BODY_READ_STREAM;
     cmd.read_stream = &rs;
@@ -297,7 +303,7 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
 }
 
 static void
-begin(struct co *co, struct worker *apply, struct worker *capture, struct worker *transform, bool until_now)
+begin(struct co *co, struct worker *apply, struct worker *capture, struct worker *transform, enum run_until until)
 {
     struct stream *s = &co->stream;
     s->apply = apply;
@@ -305,7 +311,7 @@ begin(struct co *co, struct worker *apply, struct worker *capture, struct worker
     s->transform = transform;
     s->id = ++co->next_stream;
     s->epoch = 0;
-    s->until_now = until_now;
+    s->until = until;
     s->failed = s->lost = s->ended = false;
     s->err = (struct gw_err){0};
     s->captured = 0;
@@ -327,7 +333,7 @@ begin(struct co *co, struct worker *apply, struct worker *capture, struct worker
 }
 
 bool
-co_stream_tick(struct co *co, bool until_now)
+co_stream_tick(struct co *co, enum run_until until)
 {
     struct stream *s = &co->stream;
     if (s->id) {
@@ -335,7 +341,7 @@ co_stream_tick(struct co *co, bool until_now)
     }
     if (s->ended) {
         s->ended = false;
-        if (s->until_now == until_now) {
+        if (s->until == until) {
             return true;
         }
     }
@@ -344,7 +350,7 @@ co_stream_tick(struct co *co, bool until_now)
     }
     struct worker *apply, *transform, *capture;
     if (co_pick_for_stream(co, &apply, &transform, &capture)) {
-        begin(co, apply, capture, transform, until_now);
+        begin(co, apply, capture, transform, until);
         (void)GW_FAULT("coordinator.stream_assigned");
     }
     return false;

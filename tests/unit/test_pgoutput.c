@@ -100,7 +100,8 @@ sizes_are_not_believed(void **state)
         {BYTES("M\0\0\0\0\0\0\0\0\0p\0\xff\xff\xff\xff")},
         {BYTES("Z\0")},
         {BYTES("\0")},
-        {BYTES("S\0\0\0\1\1")},
+        {BYTES("S\0\0\0\1")},
+        {BYTES("A\0\0\0\1\0\0\0")},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct pgo_message m = {.kind = '!'};

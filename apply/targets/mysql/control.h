@@ -22,6 +22,11 @@ int myt_progress_read(struct myt *t, struct gw_arena *a, MYSQL_RES *r, MYSQL_ROW
 
 // A packed message as a literal.
 void myt_put_message(struct gw_buf *sql, const void *msg);
+// A message that a column holds, in the arena; NULL if it holds none.
+void *myt_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, MYSQL_RES *r, MYSQL_ROW row, unsigned col);
+int myt_bad_blob(struct myt *t, const char *table, struct gw_err *err);
+// Inside a transaction: the row of a table, with its chunks and finished steps.
+int myt_insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err);
 int myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t n, Gw__Chunk **chunks,
                       struct gw_err *err);
 // Of conditions: the task is the one that we work for, not one of the same name. Takes its name and its uuid. Read without

@@ -213,6 +213,7 @@ const char *myt_default_refused(const struct myt *t, const Gw__Table *table, con
 int myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int myt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int myt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
+int myt_state_define(void *self, uint32_t table_id, const Gw__TablePlan *plan, struct gw_err *err);
 int myt_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int myt_state_drop(void *self, struct gw_err *err);
 int myt_prepare(void *self, const Gw__Table *t, uint32_t generation, struct gw_err *err);

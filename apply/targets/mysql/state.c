@@ -35,8 +35,8 @@ myt_put_message(struct gw_buf *sql, const void *msg)
     gw_buf_putc(sql, '\'');
 }
 
-static void *
-get_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, MYSQL_RES *r, MYSQL_ROW row, unsigned col)
+void *
+myt_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, MYSQL_RES *r, MYSQL_ROW row, unsigned col)
 {
     const unsigned long *len = mysql_fetch_lengths(r);
     return row[col] ? protobuf_c_message_unpack(d, gw_arena_pb(a), len[col], (const uint8_t *)row[col]) : NULL;
@@ -66,8 +66,8 @@ load_task(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *
     return GW_OK;
 }
 
-static int
-bad_blob(struct myt *t, const char *table, struct gw_err *err)
+int
+myt_bad_blob(struct myt *t, const char *table, struct gw_err *err)
 {
     gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read", t->control, table);
     gw_err_hint(err, "it was written by another version, or damaged; drop the task and begin anew");
@@ -83,9 +83,9 @@ load_tables(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
                        " WHERE task = $l ORDER BY table_id",
                        t->task->name);
     for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
-        Gw__TablePlan *tp = get_message(a, &gw__table_plan__descriptor, r, row, 0);
+        Gw__TablePlan *tp = myt_message(a, &gw__table_plan__descriptor, r, row, 0);
         if (!tp) {
-            return bad_blob(t, "tables", err);
+            return myt_bad_blob(t, "tables", err);
         }
         tp->generation = (uint32_t)myt_u64(row, 1);
         tp->state = (Gw__TableState)myt_u64(row, 2);
@@ -106,10 +106,10 @@ myt_progress_read(struct myt *t, struct gw_arena *a, MYSQL_RES *r, MYSQL_ROW row
     p.position = gw_arena_strdup(a, myt_text(row, 0));
     p.snapshot = gw_arena_strdup(a, myt_text(row, 1));
     p.epoch = myt_u64(row, 2);
-    p.counts = get_message(a, &gw__stream_counts__descriptor, r, row, 3);
+    p.counts = myt_message(a, &gw__stream_counts__descriptor, r, row, 3);
     p.updated_us = (int64_t)myt_u64(row, 4);
     if (!p.counts) {
-        return bad_blob(t, "progress", err);
+        return myt_bad_blob(t, "progress", err);
     }
     *ret = p;
     return GW_OK;
@@ -157,10 +157,10 @@ load_chunks(struct myt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
                        " WHERE c.task = $l ORDER BY c.table_id, c.no",
                        t->task->name);
     for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
-        Gw__Chunk *c = get_message(a, &gw__chunk__descriptor, r, row, 2);
+        Gw__Chunk *c = myt_message(a, &gw__chunk__descriptor, r, row, 2);
         Gw__TablePlan *tp = c ? find_table(s, (uint32_t)myt_u64(row, 0)) : NULL;
         if (!tp) {
-            return bad_blob(t, "chunks", err);
+            return myt_bad_blob(t, "chunks", err);
         }
         c->table_id = (uint32_t)myt_u64(row, 0);
         c->no = (uint32_t)myt_u64(row, 1);
@@ -246,8 +246,8 @@ myt_insert_chunks(struct myt *t, uint32_t table_id, uint32_t generation, size_t 
     return rc;
 }
 
-static int
-insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err)
+int
+myt_insert_table(struct myt *t, const Gw__TablePlan *tp, struct gw_err *err)
 {
     const Gw__Table *target = tp->target ? tp->target : tp->source;
     const Gw__Table *source = tp->source ? tp->source : tp->target;
@@ -325,7 +325,7 @@ insert_task(struct myt *t, const Gw__TargetState *s, struct gw_err *err)
                  " source_engine, started_us) VALUES ($l, $l, $l, $l, $l, $d)",
                  t->task->name, s->task_uuid, s->mapping_hash, s->source_identity, s->source_engine, s->started_us);
     for (size_t i = 0; rc == GW_OK && i < s->n_tables; i++) {
-        rc = insert_table(t, s->tables[i], err);
+        rc = myt_insert_table(t, s->tables[i], err);
     }
     return rc == GW_OK && s->progress ? insert_progress(t, s->progress, err) : rc;
 }

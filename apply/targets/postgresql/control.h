@@ -27,6 +27,13 @@ int pgt_progress_read(struct pgt *t, struct gw_arena *a, const PGresult *r, Gw__
 
 // Appends \x and the hex digits of the packed message: bytea's own text form.
 void pgt_hex(struct gw_buf *out, const void *msg);
+// The same as a literal.
+void pgt_put_bytes(struct gw_buf *sql, const void *msg);
+// A message that a bytea column holds, in the arena; NULL if it holds none.
+void *pgt_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, const PGresult *r, int row, int col);
+int pgt_bad_blob(struct pgt *t, const char *table, struct gw_err *err);
+// Inside a transaction: the row of a table, with its chunks and finished steps.
+int pgt_insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err);
 
 struct pgt_table_row {
     uint32_t generation;

@@ -172,6 +172,7 @@ int pgt_control_exists(struct pgt *t, const char *table, bool *ret, struct gw_er
 int pgt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int pgt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int pgt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
+int pgt_state_define(void *self, uint32_t table_id, const Gw__TablePlan *plan, struct gw_err *err);
 int pgt_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int pgt_state_drop(void *self, struct gw_err *err);
 

@@ -35,16 +35,16 @@ pgt_hex(struct gw_buf *out, const void *msg)
     free(bytes);
 }
 
-static void
-put_bytes(struct gw_buf *sql, const void *msg)
+void
+pgt_put_bytes(struct gw_buf *sql, const void *msg)
 {
     gw_buf_puts(sql, "'");
     pgt_hex(sql, msg);
     gw_buf_puts(sql, "'::bytea");
 }
 
-static void *
-get_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, const PGresult *r, int row, int col)
+void *
+pgt_message(struct gw_arena *a, const ProtobufCMessageDescriptor *d, const PGresult *r, int row, int col)
 {
     size_t n = 0;
     unsigned char *raw = PQunescapeBytea((const unsigned char *)PQgetvalue(r, row, col), &n);
@@ -83,8 +83,8 @@ load_task(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err *
     return GW_OK;
 }
 
-static int
-bad_blob(struct pgt *t, const char *table, struct gw_err *err)
+int
+pgt_bad_blob(struct pgt *t, const char *table, struct gw_err *err)
 {
     gw_err_set(err, GW_CONFIG, "", "control table \"%s.%s\" holds a plan that cannot be read", t->control, table);
     gw_err_hint(err, "it was written by another version, or damaged; drop the task and begin anew");
@@ -101,9 +101,9 @@ load_tables(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
                        " WHERE task = $1 ORDER BY table_id",
                        t->ctl);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
-        Gw__TablePlan *tp = get_message(a, &gw__table_plan__descriptor, r, i, 0);
+        Gw__TablePlan *tp = pgt_message(a, &gw__table_plan__descriptor, r, i, 0);
         if (!tp) {
-            return bad_blob(t, "tables", err);
+            return pgt_bad_blob(t, "tables", err);
         }
         tp->generation = (uint32_t)pgt_u64(r, i, 1);
         tp->state = (Gw__TableState)pgt_u64(r, i, 2);
@@ -124,10 +124,10 @@ pgt_progress_read(struct pgt *t, struct gw_arena *a, const PGresult *r, Gw__Prog
     p.position = gw_arena_strdup(a, pgt_text(r, 0, 0));
     p.snapshot = gw_arena_strdup(a, pgt_text(r, 0, 1));
     p.epoch = pgt_u64(r, 0, 2);
-    p.counts = get_message(a, &gw__stream_counts__descriptor, r, 0, 3);
+    p.counts = pgt_message(a, &gw__stream_counts__descriptor, r, 0, 3);
     p.updated_us = (int64_t)pgt_u64(r, 0, 4);
     if (!p.counts) {
-        return bad_blob(t, "progress", err);
+        return pgt_bad_blob(t, "progress", err);
     }
     *ret = p;
     return GW_OK;
@@ -192,10 +192,10 @@ load_chunks(struct pgt *t, struct gw_arena *a, Gw__TargetState *s, struct gw_err
                        " WHERE c.task = $1 ORDER BY c.table_id, c.no",
                        t->ctl);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
-        Gw__Chunk *c = get_message(a, &gw__chunk__descriptor, r, i, 2);
+        Gw__Chunk *c = pgt_message(a, &gw__chunk__descriptor, r, i, 2);
         Gw__TablePlan *tp = c ? find_table(s, (uint32_t)pgt_u64(r, i, 0)) : NULL;
         if (!tp) {
-            return bad_blob(t, "chunks", err);
+            return pgt_bad_blob(t, "chunks", err);
         }
         c->table_id = (uint32_t)pgt_u64(r, i, 0);
         c->no = (uint32_t)pgt_u64(r, i, 1);
@@ -264,7 +264,7 @@ insert_chunks(struct pgt *t, uint32_t table_id, uint32_t generation, size_t n, G
             gw_pg_literal(&sql, t->task->name);
             gw_buf_printf(&sql, ", %u, %u, %u, ", table_id, generation, chunks[i]->no);
             Gw__Chunk plan = gw_plan_part(chunks[i]);
-            put_bytes(&sql, &plan);
+            pgt_put_bytes(&sql, &plan);
             gw_buf_putc(&sql, ')');
         }
         rc = pgt_exec(t, &sql, err);
@@ -272,8 +272,8 @@ insert_chunks(struct pgt *t, uint32_t table_id, uint32_t generation, size_t n, G
     return rc;
 }
 
-static int
-insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err)
+int
+pgt_insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err)
 {
     const Gw__Table *target = tp->target ? tp->target : tp->source;
     const Gw__Table *source = tp->source ? tp->source : tp->target;
@@ -300,7 +300,7 @@ insert_table(struct pgt *t, const Gw__TablePlan *tp, struct gw_err *err)
         gw_pg_literal(&sql, names[i]);
     }
     gw_buf_puts(&sql, ", ");
-    put_bytes(&sql, &bare);
+    pgt_put_bytes(&sql, &bare);
     gw_buf_putc(&sql, ')');
     int rc = pgt_exec(t, &sql, err);
     if (rc == GW_OK) {
@@ -373,7 +373,7 @@ register_task(struct pgt *t, const Gw__TargetState *s, struct gw_err *err)
                     " source_engine, started_us) VALUES ($1, $2, $3, $4, $5, $6)",
                     t->ctl);
     for (size_t i = 0; rc == GW_OK && i < s->n_tables; i++) {
-        rc = insert_table(t, s->tables[i], err);
+        rc = pgt_insert_table(t, s->tables[i], err);
     }
     return rc == GW_OK && s->progress ? insert_progress(t, s->progress, err) : rc;
 }

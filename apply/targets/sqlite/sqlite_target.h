@@ -67,6 +67,7 @@ lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, i
 int lite_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int lite_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int lite_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
+int lite_state_define(void *self, uint32_t table_id, const Gw__TablePlan *plan, struct gw_err *err);
 int lite_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int lite_state_drop(void *self, struct gw_err *err);
 // Of a row of `chunks` as selected by LITE_CHUNK_COLUMNS, from column `at` on.
@@ -76,6 +77,11 @@ int lite_state_drop(void *self, struct gw_err *err);
 Gw__Chunk *lite_chunk_read(struct gw_arena *a, sqlite3_stmt *s, int at);
 // Is the stored plan in column `at` that of the chunk, byte for byte?
 bool lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c);
+// Packed into memory of the caller's arena; returns the length.
+size_t lite_pack(struct gw_arena *a, const ProtobufCMessage *m, uint8_t **ret);
+int lite_damaged(struct lite_target *t, struct gw_err *err);
+// Inside a transaction: the row of a table, with its chunks.
+int lite_insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err);
 int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation, Gw__Chunk *const *chunks,
                        size_t n, struct gw_err *err);
 // A write transaction, if the task is there.

@@ -70,8 +70,8 @@ lite_is_plan(struct gw_arena *a, sqlite3_stmt *s, int at, const Gw__Chunk *c)
     return (size_t)sqlite3_column_bytes(s, at) == n && (n == 0 || memcmp(sqlite3_column_blob(s, at), bytes, n) == 0);
 }
 
-static int
-damaged(struct lite_target *t, struct gw_err *err)
+int
+lite_damaged(struct lite_target *t, struct gw_err *err)
 {
     return gw_err_set(err, GW_CONFIG, NULL, "control tables \"%s*\" hold a plan that cannot be read", t->prefix);
 }
@@ -87,7 +87,7 @@ load_chunks(struct lite_target *t, struct gw_arena *a, Gw__TablePlan *p, uint32_
     while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
         Gw__Chunk *c = lite_chunk_read(a, q, 0);
         if (!c) {
-            rc = damaged(t, err);
+            rc = lite_damaged(t, err);
             break;
         }
         gw_pb_add(a, p, chunks, c);
@@ -120,7 +120,7 @@ load_tables(struct lite_target *t, struct gw_arena *a, Gw__TargetState *ret, str
         Gw__TablePlan *p =
             gw__table_plan__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(q, 0), sqlite3_column_blob(q, 0));
         if (!p) {
-            rc = damaged(t, err);
+            rc = lite_damaged(t, err);
             break;
         }
         p->generation = (uint32_t)sqlite3_column_int64(q, 1);
@@ -158,7 +158,7 @@ lite_progress_load(struct lite_target *t, struct gw_arena *a, Gw__Progress **ret
         p->counts =
             gw__stream_counts__unpack(gw_arena_pb(a), (size_t)sqlite3_column_bytes(q, 3), sqlite3_column_blob(q, 3));
         p->updated_us = sqlite3_column_int64(q, 4);
-        rc = p->counts ? GW_OK : damaged(t, err);
+        rc = p->counts ? GW_OK : lite_damaged(t, err);
         *ret = p;
     }
     sqlite3_finalize(q);
@@ -239,8 +239,8 @@ lite_stored(struct lite_target *t, uint32_t table_id, int64_t *ret_generation, i
 // ---- writing -----------------------------------------------------------------------------------
 
 // Packed into memory of the caller's arena.
-static size_t
-pack(struct gw_arena *a, const ProtobufCMessage *m, uint8_t **ret)
+size_t
+lite_pack(struct gw_arena *a, const ProtobufCMessage *m, uint8_t **ret)
 {
     size_t n = protobuf_c_message_get_packed_size(m);
     *ret = gw_arena_alloc(a, n + 1);
@@ -257,7 +257,7 @@ lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation
     for (size_t i = 0; i < n && rc == GW_OK; i++) {
         uint8_t *bytes = NULL;
         Gw__Chunk plan = gw_plan_part(chunks[i]);
-        size_t len = pack(&a, &plan.base, &bytes);
+        size_t len = lite_pack(&a, &plan.base, &bytes);
         rc = gw_lite_run(t->db, err,
                          lite_sql(t, "INSERT INTO $chunks (task, table_id, generation, no, plan)"
                                      " VALUES (?1, ?2, ?3, ?4, ?5)"),
@@ -269,8 +269,8 @@ lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t generation
     return rc;
 }
 
-static int
-insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
+int
+lite_insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
 {
     Gw__TablePlan bare = *p;
     bare.n_chunks = 0;
@@ -278,7 +278,7 @@ insert_table(struct lite_target *t, const Gw__TablePlan *p, struct gw_err *err)
     struct gw_arena a;
     gw_arena_init(&a);
     uint8_t *bytes = NULL;
-    size_t len = pack(&a, &bare.base, &bytes);
+    size_t len = lite_pack(&a, &bare.base, &bytes);
     const Gw__Table *to = p->target;
     int rc =
         gw_lite_run(t->db, err,
@@ -324,7 +324,7 @@ insert_progress(struct lite_target *t, const Gw__Progress *p, struct gw_err *err
     gw_arena_init(&a);
     uint8_t *bytes = NULL;
     const Gw__StreamCounts none = GW__STREAM_COUNTS__INIT;
-    size_t len = pack(&a, p->counts ? &p->counts->base : &none.base, &bytes);
+    size_t len = lite_pack(&a, p->counts ? &p->counts->base : &none.base, &bytes);
     int rc = gw_lite_run(t->db, err,
                          lite_sql(t, "INSERT INTO $progress (task, position, snapshot, counts, updated_us)"
                                      " VALUES (?1, ?2, ?3, ?4, ?5)"),
@@ -364,7 +364,7 @@ register_all(struct lite_target *t, const Gw__TargetState *state, struct gw_err 
                      t->task->name, state->task_uuid, state->mapping_hash, state->source_identity, state->source_engine,
                      state->started_us);
     for (size_t i = 0; i < state->n_tables && rc == GW_OK; i++) {
-        rc = insert_table(t, state->tables[i], err);
+        rc = lite_insert_table(t, state->tables[i], err);
     }
     return rc == GW_OK && state->progress ? insert_progress(t, state->progress, err) : rc;
 }
