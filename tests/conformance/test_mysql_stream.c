@@ -223,6 +223,7 @@ log_is_gone(void **state)
     end_readers(&f);
     log_run(&f, "RESET MASTER");
     refused(&f, position, "");
+    conform_close_source(c, &f.self);
     while (true) {
         log_run(&f, "FLUSH BINARY LOGS");
         log_run(&f, "INSERT INTO t VALUES (3, 'a')");
