@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/policy.h"
 #include "coordinator/co.h"
@@ -342,6 +343,7 @@ co_alter_tick(struct co *co)
     }
     if (al->at == al->orders->n_altered) {
         al->orders = NULL;
+        (void)GW_FAULT("coordinator.altered");
         co_event(co, EV_ALTERS_DONE);
         return;
     }
