@@ -99,8 +99,9 @@ struct gw_target_ops {
     int (*state_set)(void *self, const Gw__SetTable *set, struct gw_err *err);
     // FENCED if a table is neither COMPLETED nor in ERROR.
     int (*state_complete)(void *self, int64_t completed_us, struct gw_err *err);
-    // What is stored of a table of a task with a stream, and its names, become `plan` (its chunks are left alone: they are what was
-    // loaded); a table that is new gets a row. NULL: the table leaves the task, its row goes.
+    // What is stored of a table of a task with a stream, and its names, become `plan`; a table that is new gets a row. Its chunks
+    // stay: they are what was loaded; but before a load there are none, whatever there was. NULL: the table leaves the
+    // task, its row goes.
     int (*state_define)(void *self, uint32_t table_id, const Gw__TablePlan *plan, struct gw_err *err);
     // Removes all of the task's control rows, and the control tables and schema with the last task.
     // The migrated tables stay. Ends the backends that still work on its chunks, as load_begin would. What somebody else

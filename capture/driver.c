@@ -92,6 +92,9 @@ do_inspect(struct capture *c, const Gw__Command *cmd, Gw__Reply *reply, struct g
     Gw__Catalog *cat = gw_pb_new(&c->arena, Gw__Catalog, gw__catalog__init);
     cat->engine = gw_arena_strdup(&c->arena, c->ops->name);
     int r = c->ops->identity(c->self, &c->arena, &cat->identity, err);
+    if (r == GW_OK && cmd->inspect->position) { // first: what comes meanwhile may be in both
+        r = c->ops->stream_now(c->self, &c->arena, &cat->position, err);
+    }
     if (r == GW_OK && cmd->inspect->describe) {
         const Gw__Task *task = gw_worker_task(c->w);
         r = c->ops->list(c->self, &c->arena, cat, err);

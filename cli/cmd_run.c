@@ -25,6 +25,8 @@ static const char help[] =
     "                  ongoing replication: stop when every change that was committed on the source before this\n"
     "                  run, or while it loaded, is durable on the target\n"
     "  --fresh         begin anew: forget what is durable of this task\n"
+    "  --reload        ongoing replication: load suspended tables anew, as they are on the source now; the\n"
+    "                  other tables' changes wait meanwhile\n"
     "  --json          print the end report as JSON on stdout\n"
     "  --quiet         no progress and no summary, only errors\n"
     "  --verbose       show what every process says, and every note on the schema\n"
@@ -120,6 +122,18 @@ check_until(const struct gw_setup *u, struct gw_err *err)
 }
 
 static int
+check_reload(const struct gw_setup *u, struct gw_err *err)
+{
+    if (!u->options->reload || gw_task_streams(u->task)) {
+        return GW_OK;
+    }
+    gw_err_set(err, GW_CONFIG, NULL, "--reload needs ongoing replication, and task \"%s\" is a full load",
+               u->task->name);
+    gw_err_hint(err, "a full load loads what is missing of a suspended table when it is run again");
+    return GW_CONFIG;
+}
+
+static int
 command_run(const struct gw_options *o)
 {
     static struct gw_setup setup;
@@ -127,8 +141,8 @@ command_run(const struct gw_options *o)
     struct gw_setup *u = &setup;
     struct gw_err err = {0};
     int code;
-    if (gw_setup_open(u, o, &err) != GW_OK || check_until(u, &err) != GW_OK || check_listen(o, &err) != GW_OK ||
-        gw_statedir_acquire(&u->statedir, &err) != GW_OK ||
+    if (gw_setup_open(u, o, &err) != GW_OK || check_until(u, &err) != GW_OK || check_reload(u, &err) != GW_OK ||
+        check_listen(o, &err) != GW_OK || gw_statedir_acquire(&u->statedir, &err) != GW_OK ||
         gw_runtime_make(u->runtime, sizeof u->runtime, &err) != GW_OK) {
         code = gw_setup_failed(u, &err);
     } else {

@@ -7,7 +7,21 @@
 
 enum { WORD_MAX = 32 };
 
-enum id { O_STATE, O_WORKERS, O_UNTIL, O_FRESH, O_JSON, O_QUIET, O_VERBOSE, O_YES, O_LISTEN, O_KEY, O_PLAIN, O_HELP };
+enum id {
+    O_STATE,
+    O_WORKERS,
+    O_UNTIL,
+    O_FRESH,
+    O_RELOAD,
+    O_JSON,
+    O_QUIET,
+    O_VERBOSE,
+    O_YES,
+    O_LISTEN,
+    O_KEY,
+    O_PLAIN,
+    O_HELP
+};
 struct known {
     const char *name, *metavar; // metavar NULL: takes no value
     enum id id;
@@ -18,6 +32,7 @@ static const struct known known[] = {
     {"--workers", "N", O_WORKERS, GW_OPT_WORKERS},
     {"--until", "WHEN", O_UNTIL, GW_OPT_UNTIL},
     {"--fresh", NULL, O_FRESH, GW_OPT_FRESH},
+    {"--reload", NULL, O_RELOAD, GW_OPT_FRESH},
     {"--json", NULL, O_JSON, GW_OPT_JSON},
     {"--quiet", NULL, O_QUIET, GW_OPT_LOUDNESS},
     {"--verbose", NULL, O_VERBOSE, GW_OPT_LOUDNESS},
@@ -151,6 +166,7 @@ set_option(struct gw_options *o, const struct gw_command *c, enum id id, const c
     case O_WORKERS: return parse_workers(o, c, value);
     case O_UNTIL: return parse_until(o, c, value);
     case O_FRESH: o->fresh = true; return true;
+    case O_RELOAD: o->reload = true; return true;
     case O_JSON: o->json = true; return true;
     case O_QUIET: o->loudness = GW_QUIET; return true;
     case O_VERBOSE: o->loudness = GW_VERBOSE; return true;

@@ -33,6 +33,7 @@ struct gw_options {
     unsigned workers; // 0 = the default
     bool no_workers;  // --workers 0: all of them are on other hosts
     bool plain;       // TCP without keys may leave the host
+    bool reload;      // suspended tables are loaded anew
     bool fresh, json, yes, help;
     enum gw_loudness loudness;
 };

@@ -115,7 +115,7 @@ gw_report_stream_next(struct gw_buf *out, const struct gw_report *r, const struc
         gw_buf_printf(
             out,
             "next: changes have passed the tables in error, and only a load makes those whole again: mend what"
-            " is said\n      under each, then load all tables anew: godwit run %s --fresh\n",
+            " is said\n      under each, then load them anew: godwit run %s --reload\n",
             r->task_path);
     }
     const char *also = t->groups[GW_FAILED] ? "the others go on with" : "next:";

@@ -119,6 +119,9 @@ add_coordinator(struct session *s, const char *endpoint, struct gw_err *err)
     if (s->spec->fresh) {
         add_arguments(argv, "--fresh", NULL);
     }
+    if (s->spec->reload) {
+        add_arguments(argv, "--reload", NULL);
+    }
     if (s->spec->until) {
         add_arguments(argv, "--until", s->spec->until);
     }

@@ -24,7 +24,7 @@ struct gw_session_spec {
     bool plain;                        // and they may join without keys
     unsigned workers;                  // of each stage
     const char *until;                 // GW_UNTIL_…; NULL = nothing ends it early
-    bool fresh;
+    bool fresh, reload;
     bool progress; // show it
     enum gw_loudness loudness;
 };

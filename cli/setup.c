@@ -94,6 +94,7 @@ gw_setup_session(struct gw_setup *u, const char *mode, unsigned workers, const c
                                    .workers = workers,
                                    .until = u->options->until,
                                    .fresh = u->options->fresh,
+                                   .reload = u->options->reload,
                                    .progress = true,
                                    .loudness = u->options->loudness};
     gw_session_run(&spec, ret);

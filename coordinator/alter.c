@@ -29,6 +29,49 @@ co_alter_take(struct co *co, const Gw__StreamDone *done)
     }
 }
 
+static const Gw__Table *
+in_catalog(const Gw__Catalog *cat, const struct table *t)
+{
+    for (size_t i = 0; i < cat->n_tables; i++) {
+        if (strcmp(cat->tables[i]->source_schema, co_schema(t)) == 0 &&
+            strcmp(cat->tables[i]->source_name, co_name(t)) == 0) {
+            return cat->tables[i];
+        }
+    }
+    return NULL;
+}
+
+bool
+co_alter_reload(struct co *co, const Gw__Catalog *now)
+{
+    struct alter *al = &co->alter;
+    gw_arena_reset(&al->arena);
+    *al = (struct alter){.arena = al->arena, .reload = true};
+    Gw__StreamDone *orders = gw_pb_new(&al->arena, Gw__StreamDone, gw__stream_done__init);
+    for (size_t i = 0; i < co->tables_n; i++) {
+        const struct table *t = &co->tables[i];
+        const Gw__Table *is = t->state == T_ERROR ? in_catalog(now, t) : NULL;
+        if (!is) {
+            if (t->state == T_ERROR) {
+                gw_warn("table \"%s.%s\" is not on the source: it stays suspended", co_schema(t), co_name(t));
+            }
+            continue;
+        }
+        Gw__Altered *x = gw_pb_new(&al->arena, Gw__Altered, gw__altered__init);
+        x->table = t->plan->source->id;
+        x->to = gw_pb_dup(&al->arena, is);
+        x->to->altered_at = gw_arena_strdup(&al->arena, now->position);
+        x->what = gw_arena_strdup(&al->arena, "to be loaded anew");
+        for (size_t k = 0; k < x->to->n_columns; k++) {
+            x->to->columns[k]->was = x->to->columns[k]->name;
+        }
+        gw_pb_add(&al->arena, orders, altered, x);
+    }
+    al->orders = orders->n_altered ? orders : NULL;
+    co->met = co->met && !al->orders;
+    return al->orders != NULL;
+}
+
 bool
 co_alter_waits(const struct co *co)
 {
@@ -108,6 +151,13 @@ refuse(struct co *co, struct gw_err *e)
     if (!e->hint[0]) {
         gw_err_hint(e, "make the change on the target by hand and load the table anew, or leave it out of the task");
     }
+    if (t && al->reload) {
+        gw_log_err(GW_LOG_ERROR, e, "table \"%s.%s\" stays suspended", co_schema(t), co_name(t));
+        t->reason = t->plan->reason = gw_arena_strdup(&co->arena, e->message);
+        co_table_set(co, t, T_MARK_ERROR);
+        next_order(co);
+        return;
+    }
     if (t) {
         suspend(co, t, e);
         next_order(co);
@@ -177,6 +227,9 @@ new_plan(struct co *co, const struct table *t, Gw__Table *source, Gw__Table *tar
     p->generation = t ? t->plan->generation : 1;
     p->one_snapshot = t && t->plan->one_snapshot;
     p->ddls = t ? t->plan->ddls + 1 : 1;
+    if (co->alter.reload) {
+        p->state = GW__TABLE_STATE__STATE_BEFORE_LOAD;
+    }
     return p;
 }
 
@@ -200,7 +253,9 @@ mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struc
     al->target->id = x->to->id;
     map_was(&al->arena, t ? t->plan->target : NULL, al->target);
     al->plan = new_plan(co, t, x->to, al->target);
-    al->step = ALTER_TARGET;
+    // A table that is made anew need not be altered before.
+    bool anew = al->reload && co->task->load->prep_mode == GW__PREP_MODE__DROP_AND_CREATE;
+    al->step = anew ? ALTER_DEFINE : ALTER_TARGET;
     for (size_t i = 0; i < cat->n_findings; i++) {
         const Gw__Finding *f = cat->findings[i];
         if (f->severity == GW__SEVERITY__SEVERITY_ERROR) {
@@ -309,6 +364,9 @@ decide(struct co *co, const Gw__Altered *x, struct table *t)
     if (!t) {
         // Suspended, and made anew on the source: it stays suspended.
         return x->table || !x->to || is_known(co, x->to) ? ALTER_BEGIN : ALTER_MAP;
+    }
+    if (co->alter.reload) {
+        return ALTER_MAP;
     }
     if (t->state == T_ERROR || t->state == T_MARK_ERROR) {
         return ALTER_BEGIN;

@@ -184,6 +184,7 @@ enum event {
     EV_LOADED,
     EV_CAUGHT_UP,
     EV_ALTERED,
+    EV_RELOAD,
     EV_ALTERS_DONE,
     EV_COMPLETED,
     EV_DROP,
@@ -228,6 +229,7 @@ struct alter {
     enum alter_step step;
     Gw__Table *target;   // as mapped; NULL = the table goes
     Gw__TablePlan *plan; // that will be in force
+    bool reload;         // these tables are to be loaded anew
     bool busy;
     uint32_t failures;
     int64_t retry_us;
@@ -236,6 +238,7 @@ struct alter {
 struct co {
     enum mode mode;
     bool fresh, hold;
+    bool reload; // suspended tables are to be loaded anew
     const char *state_dir;
     const char *listen; // the first endpoint: it names this run when the process is started again
     const char *also[LISTENS_MAX];
@@ -336,6 +339,8 @@ bool co_route_doubtful(const struct co *co, const struct worker *a, const struct
 
 // alter.c
 void co_alter_take(struct co *co, const Gw__StreamDone *done); // what a capture's run ended for
+// Suspended tables, as the source has them now, are to be loaded anew; false if there are none.
+bool co_alter_reload(struct co *co, const Gw__Catalog *now);
 bool co_alter_waits(const struct co *co);
 bool co_alter_drain(struct co *co);
 void co_alter_tick(struct co *co);

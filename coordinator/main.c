@@ -51,15 +51,23 @@ struct options {
 static int
 parse_options(struct co *co, struct options *o, int argc, char **argv)
 {
-    enum { TASK = 1, STATE, LISTEN, MODE, UNTIL, FRESH, HOLD, LOG, KEY, PLAIN, STATES, VERSION };
+    enum { TASK = 1, STATE, LISTEN, MODE, UNTIL, FRESH, RELOAD, HOLD, LOG, KEY, PLAIN, STATES, VERSION };
     static const struct option options[] = {
-        {"task", required_argument, NULL, TASK},     {"state", required_argument, NULL, STATE},
-        {"listen", required_argument, NULL, LISTEN}, {"mode", required_argument, NULL, MODE},
-        {"until", required_argument, NULL, UNTIL},   {"fresh", no_argument, NULL, FRESH},
-        {"hold", no_argument, NULL, HOLD},           {"log", required_argument, NULL, LOG},
-        {"key", required_argument, NULL, KEY},       {"insecure-plain-tcp", no_argument, NULL, PLAIN},
-        {"print-states", no_argument, NULL, STATES}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, VERSION},     {0},
+        {"task", required_argument, NULL, TASK},
+        {"state", required_argument, NULL, STATE},
+        {"listen", required_argument, NULL, LISTEN},
+        {"mode", required_argument, NULL, MODE},
+        {"until", required_argument, NULL, UNTIL},
+        {"fresh", no_argument, NULL, FRESH},
+        {"reload", no_argument, NULL, RELOAD},
+        {"hold", no_argument, NULL, HOLD},
+        {"log", required_argument, NULL, LOG},
+        {"key", required_argument, NULL, KEY},
+        {"insecure-plain-tcp", no_argument, NULL, PLAIN},
+        {"print-states", no_argument, NULL, STATES},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, VERSION},
+        {0},
     };
     static const char *const modes[] = {[MODE_RUN] = "run", [MODE_CHECK] = "check", [MODE_DROP] = "drop"};
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -83,6 +91,7 @@ parse_options(struct co *co, struct options *o, int argc, char **argv)
             co->until = optarg[0] == 'l' ? UNTIL_LOAD : UNTIL_CAUGHT_UP;
             break;
         case FRESH: co->fresh = true; break;
+        case RELOAD: co->reload = true; break;
         case HOLD: co->hold = true; break;
         case LOG: o->log = optarg; break;
         case STATES: co_print_fsm(); return 0;

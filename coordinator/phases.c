@@ -193,7 +193,8 @@ build_inspect(struct co *co, Gw__Command *cmd, struct gw_arena *a)
 {
     cmd->body_case = GW__COMMAND__BODY_INSPECT;
     cmd->inspect = gw_pb_new(a, Gw__Inspect, gw__inspect__init);
-    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK;
+    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK || co->reload;
+    cmd->inspect->position = co->reload;
 }
 
 static void
@@ -217,6 +218,12 @@ inspected(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, st
         return;
     }
     if (co->resuming && co->mode == MODE_RUN) {
+        bool reload = co->reload && co_alter_reload(co, cat);
+        co->reload = false;
+        if (reload) {
+            co_event(co, EV_RELOAD);
+            return;
+        }
         co_event(co, co->streams ? EV_STREAMS : EV_SOUND);
         return;
     }

@@ -225,7 +225,7 @@ large_transaction(void **state)
     fprintf(stderr, "%d rows in %lld ms, %lld ms of our own; %ld kB more\n", ROWS,
             (long long)(gw_now_us() - first) / 1000, (long long)(cpu_us(&used) - cpu_us(&start)) / 1000, most - before);
     assert_int_equal(rows, ROWS);
-#ifndef __SANITIZE_ADDRESS__ // which keeps what is freed
+#ifndef __SANITIZE_ADDRESS__           // which keeps what is freed
     assert_true(most - before < 4096); // of 45 MB that went by
 #endif
     pg_end(&f);

@@ -224,3 +224,11 @@ def test_a_table_is_emptied_between_two_of_its_chunks(world, pair):
     hold.go_on(stopped)
     r = run.wait(60).expect(TABLE_ERROR)  # which chunk was read before and which behind it, a TRUNCATE cannot be told
     assert "truncated while" in r.stderr
+    # The way on.
+    source.execute("INSERT INTO t VALUES (6, 'later')")
+    task.prep("DROP_AND_CREATE")
+    world.run(task, "--reload", "--until", "caught-up").expect(DONE)
+    assert target.execute("SELECT id, v FROM t ORDER BY id") == [(5, "afterwards"), (6, "later")]
+    source.execute("INSERT INTO t VALUES (7, 'still later')")
+    world.run(task, "--reload", "--until", "caught-up").expect(DONE)  # nothing is suspended any more
+    assert target.count("t") == 3

@@ -25,12 +25,15 @@ stored(struct myt *t, struct gw_arena *a, uint32_t table_id, Gw__TablePlan **ret
     return rc;
 }
 
+// What was loaded, and all of it.
+enum { LOADED = 2, ALL = 3 };
+
 static int
-forget(struct myt *t, uint32_t table_id, struct gw_err *err)
+forget(struct myt *t, uint32_t table_id, size_t what, struct gw_err *err)
 {
-    static const char *const tables[] = {"steps", "chunks", "tables"};
+    static const char *const tables[ALL] = {"steps", "chunks", "tables"};
     int rc = GW_OK;
-    for (size_t i = 0; rc == GW_OK && i < sizeof tables / sizeof *tables; i++) {
+    for (size_t i = 0; rc == GW_OK && i < what; i++) {
         rc = myt_run(t, err, "DELETE FROM $c.$s WHERE task = $l AND table_id = $u", tables[i], t->task->name,
                      MYT_U(table_id));
     }
@@ -46,9 +49,9 @@ replace(struct myt *t, const Gw__TablePlan *plan, struct gw_err *err)
     gw_buf_init(&sql, MYT_SQL_MAX);
     myt_put(t, &sql,
             "UPDATE $c.tables SET state = $u, reason = $l, source_schema = $l, source_table = $l, target_schema = $l,"
-            " target_table = $l, plan = ",
+            " target_table = $l, had_rows = had_rows OR $u, plan = ",
             MYT_U(plan->state), plan->reason, plan->source->source_schema, plan->source->source_name,
-            myt_schema(t, plan->target), plan->target->name);
+            myt_schema(t, plan->target), plan->target->name, MYT_U(plan->state == GW__TABLE_STATE__STATE_BEFORE_LOAD));
     myt_put_message(&sql, &bare);
     myt_put(t, &sql, " WHERE task = $l AND table_id = $u", t->task->name, MYT_U(plan->source->id));
     return myt_exec(t, &sql, err);
@@ -65,12 +68,14 @@ define(struct myt *t, uint32_t table_id, const Gw__TablePlan *plan, struct gw_er
         return rc;
     }
     if (!plan) {
-        return forget(t, table_id, err);
+        return forget(t, table_id, ALL, err);
     }
     if (!there) {
         return myt_insert_table(t, plan, err);
     }
     rc = gw_plan_follows(there, plan, err);
+    bool anew = plan->state == GW__TABLE_STATE__STATE_BEFORE_LOAD;
+    rc = rc == GW_OK && anew ? forget(t, table_id, LOADED, err) : rc;
     return rc == GW_OK ? replace(t, plan, err) : rc;
 }
 

@@ -27,14 +27,17 @@ stored(struct pgt *t, struct gw_arena *a, uint32_t table_id, Gw__TablePlan **ret
     return rc;
 }
 
+// What was loaded, and all of it.
+enum { LOADED = 2, ALL = 3 };
+
 static int
-forget(struct pgt *t, uint32_t table_id, struct gw_err *err)
+forget(struct pgt *t, uint32_t table_id, size_t what, struct gw_err *err)
 {
     struct pgt_num id;
     const char *p[] = {t->task->name, pgt_num(&id, table_id)};
-    static const char *const tables[] = {"steps", "chunks", "tables"};
+    static const char *const tables[ALL] = {"steps", "chunks", "tables"};
     int rc = GW_OK;
-    for (size_t i = 0; rc == GW_OK && i < sizeof tables / sizeof *tables; i++) {
+    for (size_t i = 0; rc == GW_OK && i < what; i++) {
         rc = pgt_affect(t, NULL, err, 2, p, "DELETE FROM %s.%s WHERE task = $1 AND table_id = $2", t->ctl, tables[i]);
     }
     return rc;
@@ -61,6 +64,9 @@ replace(struct pgt *t, const Gw__TablePlan *plan, struct gw_err *err)
         gw_buf_printf(&sql, ", %s = ", names[i].column);
         gw_pg_literal(&sql, names[i].value);
     }
+    if (plan->state == GW__TABLE_STATE__STATE_BEFORE_LOAD) {
+        gw_buf_puts(&sql, ", had_rows = true");
+    }
     gw_buf_puts(&sql, ", plan = ");
     pgt_put_bytes(&sql, &bare);
     gw_buf_puts(&sql, " WHERE task = ");
@@ -80,12 +86,14 @@ define(struct pgt *t, uint32_t table_id, const Gw__TablePlan *plan, struct gw_er
         return rc;
     }
     if (!plan) {
-        return forget(t, table_id, err);
+        return forget(t, table_id, ALL, err);
     }
     if (!there) {
         return pgt_insert_table(t, plan, err);
     }
     rc = gw_plan_follows(there, plan, err);
+    bool anew = plan->state == GW__TABLE_STATE__STATE_BEFORE_LOAD;
+    rc = rc == GW_OK && anew ? forget(t, table_id, LOADED, err) : rc;
     return rc == GW_OK ? replace(t, plan, err) : rc;
 }
 

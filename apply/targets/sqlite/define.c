@@ -18,12 +18,15 @@ stored(struct lite_target *t, struct gw_arena *a, uint32_t table_id, Gw__TablePl
     return rc == GW_END ? GW_OK : rc;
 }
 
+// What was loaded, and all of it.
+enum { LOADED = 2, ALL = 3 };
+
 static int
-forget(struct lite_target *t, uint32_t table_id, struct gw_err *err)
+forget(struct lite_target *t, uint32_t table_id, size_t what, struct gw_err *err)
 {
-    static const char *const tables[] = {"steps", "chunks", "tables"};
+    static const char *const tables[ALL] = {"steps", "chunks", "tables"};
     int rc = GW_OK;
-    for (size_t i = 0; rc == GW_OK && i < sizeof tables / sizeof *tables; i++) {
+    for (size_t i = 0; rc == GW_OK && i < what; i++) {
         char sql[128];
         snprintf(sql, sizeof sql, "DELETE FROM $%s WHERE task = ?1 AND table_id = ?2", tables[i]);
         rc = gw_lite_run(t->db, err, lite_sql(t, sql), "ti", t->task->name, (int64_t)table_id);
@@ -56,12 +59,14 @@ define(struct lite_target *t, struct gw_arena *a, uint32_t table_id, const Gw__T
         return rc;
     }
     if (!plan) {
-        return forget(t, table_id, err);
+        return forget(t, table_id, ALL, err);
     }
     if (!there) {
         return lite_insert_table(t, plan, err);
     }
     rc = gw_plan_follows(there, plan, err);
+    bool anew = plan->state == GW__TABLE_STATE__STATE_BEFORE_LOAD;
+    rc = rc == GW_OK && anew ? forget(t, table_id, LOADED, err) : rc;
     return rc == GW_OK ? replace(t, a, plan, err) : rc;
 }
 
