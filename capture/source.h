@@ -50,8 +50,9 @@ struct gw_stream_start {
 // What one transaction has made of a table's definition.
 struct gw_altered {
     const Gw__Table *from; // as the stream was started with; NULL = it was created, and the task's rules select it
-    const Gw__Table
-        *to; // as describe would say it at the end of that transaction, with Column.was and altered_at; NULL = dropped
+    // As describe would say it at the end of that transaction, with Column.was, fill and altered_at; NULL = dropped. A table that
+    // was created is loaded: it is described as it is now, and altered_at is a position of now, read before.
+    const Gw__Table *to;
     const char *what; // for people: the server's kind of statement, or what differs
 };
 

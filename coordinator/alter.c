@@ -227,8 +227,9 @@ new_plan(struct co *co, const struct table *t, Gw__Table *source, Gw__Table *tar
     p->generation = t ? t->plan->generation : 1;
     p->one_snapshot = t && t->plan->one_snapshot;
     p->ddls = t ? t->plan->ddls + 1 : 1;
-    if (co->alter.reload) {
+    if (co->alter.reload || !t) { // a new one is loaded, too: it has rows by now
         p->state = GW__TABLE_STATE__STATE_BEFORE_LOAD;
+        co->met = false;
     }
     return p;
 }
@@ -255,7 +256,7 @@ mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struc
     al->plan = new_plan(co, t, x->to, al->target);
     // A table that is made anew need not be altered before.
     bool anew = al->reload && co->task->load->prep_mode == GW__PREP_MODE__DROP_AND_CREATE;
-    al->step = anew ? ALTER_DEFINE : ALTER_TARGET;
+    al->step = anew || !t ? ALTER_DEFINE : ALTER_TARGET;
     for (size_t i = 0; i < cat->n_findings; i++) {
         const Gw__Finding *f = cat->findings[i];
         if (f->severity == GW__SEVERITY__SEVERITY_ERROR) {
@@ -304,7 +305,7 @@ static bool
 send_alter(struct co *co, struct worker *w, const struct table *t)
 {
     Gw__AlterTable alter = GW__ALTER_TABLE__INIT;
-    alter.from = t ? t->plan->target : NULL;
+    alter.from = t->plan->target;
     alter.to = co->alter.target;
     const Gw__Table *name = alter.to ? alter.to : alter.from;
     Gw__Command cmd = GW__COMMAND__INIT;

@@ -158,8 +158,8 @@ put_identity(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     gw_buf_putc(sql, ')');
 }
 
-static void
-put_default(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
+void
+pgt_default_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
 {
     if (pgt_native(t) && pgt_set(c->default_native)) {
         gw_buf_printf(sql, " DEFAULT %s", c->default_native);
@@ -179,8 +179,8 @@ put_default(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     }
 }
 
-static void
-put_column(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
+void
+pgt_column_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
 {
     pgt_ident(sql, c->name);
     gw_buf_putc(sql, ' ');
@@ -196,7 +196,7 @@ put_column(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     } else if (numbers == PGT_NUMBERS_SEQUENCE) {
         put_nextval(sql, t, c);
     } else {
-        put_default(sql, t, c);
+        pgt_default_sql(sql, t, c);
     }
     if (c->not_null) {
         gw_buf_puts(sql, " NOT NULL");
@@ -329,7 +329,7 @@ pgt_create_table(struct gw_buf *sql, const Gw__Table *t, bool with_pk, int versi
     gw_buf_puts(sql, " (");
     for (size_t i = 0; i < t->n_columns; i++) {
         gw_buf_puts(sql, i ? ",\n  " : "\n  ");
-        put_column(sql, t, t->columns[i]);
+        pgt_column_sql(sql, t, t->columns[i]);
     }
     if (with_pk && t->n_primary_key > 0) {
         PGT_ARENA a;

@@ -160,6 +160,10 @@ enum pgt_numbers pgt_column_numbers(const Gw__Column *c);
 void pgt_column_sequence(struct gw_arena *a, const Gw__Table *t, const Gw__Column *c, char **schema, char **name);
 // Everything that makes the table, in order: one buffer of statements. with_pk: key before the rows.
 void pgt_create_table(struct gw_buf *sql, const Gw__Table *t, bool with_pk, int version);
+// "name" type … as in CREATE TABLE; " DEFAULT …", or nothing where it has none.
+void pgt_column_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
+void pgt_default_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
+int pgt_alter(void *self, struct gw_arena *a, const Gw__Table *from, const Gw__Table *to, struct gw_err *err);
 bool pgt_pk_after(const struct pgt *t, const Gw__Table *table);
 // Whether the column stays a generated one (it is then not in the rows).
 bool pgt_keep_generated(const Gw__Table *t, const Gw__Column *c);

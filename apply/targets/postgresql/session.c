@@ -225,6 +225,7 @@ const struct gw_target_ops gw_target_postgresql = {
     .state_load = pgt_state_load,
     .state_register = pgt_state_register,
     .state_set = pgt_state_set,
+    .alter = pgt_alter,
     .state_define = pgt_state_define,
     .state_complete = pgt_state_complete,
     .state_drop = pgt_state_drop,
