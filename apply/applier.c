@@ -424,7 +424,11 @@ take_suspend(struct gw_applier *a, const struct gw_change *c, int64_t now_us, st
     }
     a->first_us = a->first_us ? a->first_us : now_us;
     int r = flush(a, err);
-    return r == GW_OK ? gw_suspend(a, t, reason, err) : r;
+    r = r == GW_OK ? gw_suspend(a, t, reason, err) : r;
+    if (r == GW_OK) {
+        a->suspended[a->suspended_n - 1]->by_source = true;
+    }
+    return r;
 }
 
 // ---- tally -------------------------------------------------------------------------------------

@@ -288,6 +288,12 @@ gw_filter_row(struct gw_filter *f, uint32_t table, Gw__ChangeKind kind, const st
     return r;
 }
 
+static bool
+open_ended(const struct ftable *t)
+{
+    return !t->parts[0].chunk->lo && !t->parts[t->parts_n - 1].chunk->hi;
+}
+
 int
 gw_filter_table(struct gw_filter *f, uint32_t table, enum gw_visible *ret, struct gw_err *err)
 {
@@ -304,6 +310,10 @@ gw_filter_table(struct gw_filter *f, uint32_t table, enum gw_visible *ret, struc
             break;
         }
         all = one;
+    }
+    // Rows that came beyond the planned ends are the stream's alone: no snapshot tells that those are gone, too.
+    if (all == GW_VISIBLE && t->keyed && !open_ended(t)) {
+        all = GW_UNSURE;
     }
     *ret = all;
     return GW_OK;

@@ -244,7 +244,7 @@ pump(struct stream *s, struct gw_err *err)
                 return r;
             }
         }
-        if (s->ending && !s->in_transaction) {
+        if (s->ending && !s->in_transaction && s->events > 1) { // a suspension may stand before everything else
             return finish(s, err);
         }
         struct gw_event ev = {0};

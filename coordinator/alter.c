@@ -41,6 +41,31 @@ in_catalog(const Gw__Catalog *cat, const struct table *t)
     return NULL;
 }
 
+static bool
+is_again(const struct co *co, const struct table *t)
+{
+    for (uint32_t i = 0; i < co->again_n; i++) {
+        if (co->again[i] == t->plan->source->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// What the check of the stream has against a table, or NULL.
+static const Gw__Finding *
+objection(const Gw__Catalog *cat, const struct table *t)
+{
+    for (size_t i = 0; i < cat->n_findings; i++) {
+        const Gw__Finding *f = cat->findings[i];
+        if (f->severity == GW__SEVERITY__SEVERITY_ERROR && strcmp(f->schema, co_schema(t)) == 0 &&
+            strcmp(f->table, co_name(t)) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
 bool
 co_alter_reload(struct co *co, const Gw__Catalog *now)
 {
@@ -50,10 +75,13 @@ co_alter_reload(struct co *co, const Gw__Catalog *now)
     Gw__StreamDone *orders = gw_pb_new(&al->arena, Gw__StreamDone, gw__stream_done__init);
     for (size_t i = 0; i < co->tables_n; i++) {
         const struct table *t = &co->tables[i];
-        const Gw__Table *is = t->state == T_ERROR ? in_catalog(now, t) : NULL;
-        if (!is) {
-            if (t->state == T_ERROR) {
-                gw_warn("table \"%s.%s\" is not on the source: it stays suspended", co_schema(t), co_name(t));
+        bool wanted = t->state == T_ERROR && (co->reload || is_again(co, t));
+        const Gw__Table *is = wanted ? in_catalog(now, t) : NULL;
+        const Gw__Finding *f = is ? objection(now, t) : NULL;
+        if (!is || f) {
+            if (wanted) {
+                gw_warn("table \"%s.%s\" stays suspended: %s", co_schema(t), co_name(t),
+                        f ? f->message : "it is not on the source");
             }
             continue;
         }
@@ -217,6 +245,29 @@ map_was(struct gw_arena *a, const Gw__Table *from, Gw__Table *to)
     }
 }
 
+// Whether the target's columns are the same ones.
+static bool
+same_columns(struct gw_arena *a, const Gw__Table *x, const Gw__Table *y)
+{
+    bool same = x->n_columns == y->n_columns && strcmp(x->schema, y->schema) == 0 && strcmp(x->name, y->name) == 0;
+    for (size_t i = 0; same && i < x->n_columns; i++) {
+        Gw__Column c[] = {*x->columns[i], *y->columns[i]};
+        uint8_t *bytes[2];
+        size_t n[2];
+        for (int k = 0; k < 2; k++) { // without what is no definition
+            c[k].was = c[k].fill = (char *)protobuf_c_empty_string;
+            c[k].has_fill = false;
+            c[k].number = 0;
+            c[k].sequence_next = 0;
+            n[k] = gw__column__get_packed_size(&c[k]);
+            bytes[k] = gw_arena_alloc(a, n[k] + 1);
+            gw__column__pack(&c[k], bytes[k]);
+        }
+        same = n[0] == n[1] && memcmp(bytes[0], bytes[1], n[0]) == 0;
+    }
+    return same;
+}
+
 static Gw__TablePlan *
 new_plan(struct co *co, const struct table *t, Gw__Table *source, Gw__Table *target)
 {
@@ -255,7 +306,8 @@ mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struc
     map_was(&al->arena, t ? t->plan->target : NULL, al->target);
     al->plan = new_plan(co, t, x->to, al->target);
     // A table that is made anew need not be altered before.
-    bool anew = al->reload && co->task->load->prep_mode == GW__PREP_MODE__DROP_AND_CREATE;
+    bool anew = al->reload && (co->task->load->prep_mode == GW__PREP_MODE__DROP_AND_CREATE ||
+                               same_columns(&al->arena, t->plan->target, al->target));
     al->step = anew || !t ? ALTER_DEFINE : ALTER_TARGET;
     for (size_t i = 0; i < cat->n_findings; i++) {
         const Gw__Finding *f = cat->findings[i];

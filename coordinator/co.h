@@ -28,7 +28,15 @@
 #include "common/err.h"
 #include "common/worker.h"
 
-enum { LISTENS_MAX = 4, WORKERS_MAX = 512, JOBS_MAX = 2 * WORKERS_MAX, FLIGHTS_MAX = WORKERS_MAX, BROKEN_MAX = 256 };
+enum {
+    LISTENS_MAX = 4,
+    WORKERS_MAX = 512,
+    JOBS_MAX = 2 * WORKERS_MAX,
+    FLIGHTS_MAX = WORKERS_MAX,
+    BROKEN_MAX = 256,
+    AGAIN_MAX = 256,
+    AGAINS_MAX = 3
+};
 
 struct co;
 struct table;
@@ -239,6 +247,9 @@ struct co {
     enum mode mode;
     bool fresh, hold;
     bool reload; // suspended tables are to be loaded anew
+    uint32_t again[AGAIN_MAX],
+        again_n;     // tables that are, too: what the stream did not know came of the load's snapshots
+    uint32_t agains; // how often that was tried
     const char *state_dir;
     const char *listen; // the first endpoint: it names this run when the process is started again
     const char *also[LISTENS_MAX];

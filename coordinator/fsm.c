@@ -111,6 +111,7 @@ static const struct {
     {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
     {P_STREAM, EV_ALTERED, P_ALTER},
     {P_MEET, EV_ALTERED, P_ALTER},
+    {P_MEET, EV_RELOAD, P_STATE},
     {P_ALTER, EV_ALTERS_DONE, P_STATE},
     {P_SEQUENCES, EV_CAUGHT_UP, P_ENDED},
     {P_COMPLETE, EV_COMPLETED, P_ENDED},
@@ -285,7 +286,8 @@ tick_meet(struct co *co)
     } else if (co_stream_tick(co, RUN_TO_NOW)) {
         co->met = true;
         co->stream.caught_up = false; // the source moves on, and nobody looks
-        co_event(co, EV_MET);
+        co->agains += co->again_n > 0;
+        co_event(co, co->again_n ? EV_RELOAD : EV_MET);
     }
 }
 

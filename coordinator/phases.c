@@ -193,8 +193,8 @@ build_inspect(struct co *co, Gw__Command *cmd, struct gw_arena *a)
 {
     cmd->body_case = GW__COMMAND__BODY_INSPECT;
     cmd->inspect = gw_pb_new(a, Gw__Inspect, gw__inspect__init);
-    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK || co->reload;
-    cmd->inspect->position = co->reload;
+    cmd->inspect->describe = !co->resuming || co->mode == MODE_CHECK || co->reload || co->again_n;
+    cmd->inspect->position = co->reload || co->again_n;
 }
 
 static void
@@ -218,8 +218,9 @@ inspected(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, st
         return;
     }
     if (co->resuming && co->mode == MODE_RUN) {
-        bool reload = co->reload && co_alter_reload(co, cat);
+        bool reload = (co->reload || co->again_n) && co_alter_reload(co, cat);
         co->reload = false;
+        co->again_n = 0;
         if (reload) {
             co_event(co, EV_RELOAD);
             return;
@@ -352,7 +353,9 @@ add_tables(const struct co *co, struct gw_arena *a, Gw__Table ***list, size_t *n
     *n = 0;
     for (size_t i = 0; i < co->tables_n; i++) {
         if (co->tables[i].state != T_ERROR && co->tables[i].state != T_MARK_ERROR) {
-            (*list)[(*n)++] = co->tables[i].read;
+            Gw__Table *read = co->tables[i].read;
+            read->to_load = co->tables[i].state <= T_RESTART;
+            (*list)[(*n)++] = read;
         }
     }
 }

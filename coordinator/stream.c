@@ -387,6 +387,13 @@ suspended(struct co *co, const Gw__Suspended *sus)
             t->reason = gw_arena_strdup(&co->arena, sus->reason);
             t->plan->reason = t->reason;
             t->plan->state = GW__TABLE_STATE__STATE_ERROR;
+            // Rows of several snapshots and a change that fits none of them: the load can be done again, and is.
+            if (sus->by_source && co->phase == P_MEET && co->agains < AGAINS_MAX && co->again_n < AGAIN_MAX) {
+                co->again[co->again_n++] = sus->table;
+                gw_warn("table is loaded anew table=\"%s.%s\": %s", co_schema(t), co_name(t), t->reason);
+                co_table_set(co, t, T_ERROR);
+                continue;
+            }
             gw_log(GW_LOG_ERROR, "table suspended table=\"%s.%s\": %s", co_schema(t), co_name(t), t->reason);
             co_table_set(co, t, T_ERROR); // durable already
             if (co_running(co)) {         // else the first reason stands

@@ -326,7 +326,8 @@ co_table_failed(struct co *co, struct table *t, struct gw_err *e)
 
 // The ends of a key are those of the snapshot that the plan was made in. Without a stream of changes behind the load,
 // rows beyond them that a later snapshot shows belong to the first and the last chunk: nobody else brings them. Within
-// the same snapshot there are none.
+// the same snapshot there are none. A stream brings them, but a TRUNCATE of such rows can only be told from one of the
+// chunks' rows where the chunks hold all: a table that starts over is read so.
 static void
 open_ends(Gw__TablePlan *p)
 {
@@ -354,11 +355,10 @@ co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned)
     for (size_t i = 0; i < p->n_chunks; i++) {
         p->chunks[i]->plan_id = gw_arena_strdup(&co->arena, id);
     }
-    if (!co->streams) {
-        if (GW_GUARD("coordinator.open_ends")) {
-            open_ends(p);
-        }
-    } else if (!gw_key_chunks_comparable(t->read, p)) {
+    if ((!co->streams && GW_GUARD("coordinator.open_ends")) || (co->streams && t->state == T_RESTART)) {
+        open_ends(p);
+    }
+    if (co->streams && !gw_key_chunks_comparable(t->read, p)) {
         p->one_snapshot = true; // which chunk a change falls into could not be told
     }
     t->plan->chunks = p->chunks;

@@ -214,16 +214,18 @@ pg_read(struct fixture *f)
     gw_buf_reset(&f->out);
     gw_buf_puts(&f->out, "");
     int64_t end = gw_now_us() + 60 * GW_S;
-    bool in_tx = false;
+    bool in_tx = false, own = false; // its own transaction, which suspends tables, moves nothing
     while (in_tx || cmp(f->last, now) < 0) {
         struct gw_event e;
         int r = c->source->stream_next(f->self, end, &e, &c->err);
         conform_ok(c, r);
         put_event(f, &e);
         in_tx = e.kind == GW__CHANGE_KIND__CHANGE_BEGIN || (in_tx && e.kind != GW__CHANGE_KIND__CHANGE_COMMIT);
+        own = e.kind == GW__CHANGE_KIND__CHANGE_BEGIN ? strcmp(e.transaction, "0") == 0 : own;
         if (e.position) {
             assert_false(in_tx);
-            assert_true(cmp(f->last, e.position) < 0); // strictly forward
+            assert_true(cmp(f->last, e.position) < !!own); // strictly forward
+            own = false;
             f->last = gw_arena_strdup(&c->arena, e.position);
         }
     }

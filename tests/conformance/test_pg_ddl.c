@@ -29,8 +29,10 @@ expect(struct fixture *f, const struct ddl *d, const char *reason)
 {
     char want[512];
     if (reason) {
-        snprintf(want, sizeof want, "BEGIN\nSUSPEND t: %s\nI z_other(1)\nCOMMIT\nBEGIN\nI z_other(2)\nCOMMIT\n",
-                 reason);
+        // What is seen when the stream begins is told before everything else.
+        bool at_once = strstr(reason, "dropped or renamed") && !strstr(reason, "stream");
+        snprintf(want, sizeof want, "BEGIN\nSUSPEND t: %s\n%sI z_other(1)\nCOMMIT\nBEGIN\nI z_other(2)\nCOMMIT\n",
+                 reason, at_once ? "COMMIT\nBEGIN\n" : "");
     } else {
         snprintf(want, sizeof want, "BEGIN\n%sI z_other(1)\n%sCOMMIT\nBEGIN\nI z_other(2)\nCOMMIT\n", d->row, d->row);
     }

@@ -152,6 +152,33 @@ put_members(struct gw_buf *sql, const struct pgs *s, const struct gw_stream_star
     gw_buf_puts(sql, " ORDER BY t.i");
 }
 
+// Whoever has written to the table must have ended before it is published: of a transaction that has written before, the
+// server would send only the rest. So the lock is that of an index, which waits for writers, but not for long.
+static int
+add_member(struct pgs *s, const Gw__Table *t, struct gw_err *err)
+{
+    struct pgs_stream *st = s->stream;
+    if (!t->n_identity) {
+        return GW_OK; // the application could not update it any more
+    }
+    PGS_BUF sql;
+    gw_buf_init(&sql, PGS_SQL_MAX);
+    gw_buf_printf(&sql, "BEGIN; SET LOCAL lock_timeout = '%ds'; LOCK TABLE ", LOCK_WAIT_S);
+    gw_pg_qname(&sql, t->source_schema, t->source_name);
+    gw_buf_puts(&sql, " IN SHARE ROW EXCLUSIVE MODE; ALTER PUBLICATION ");
+    put_name(&sql, st);
+    gw_buf_puts(&sql, " ADD TABLE ");
+    put_table(&sql, t);
+    gw_buf_puts(&sql, "; COMMIT");
+    int r = gw_pg_exec(st->side, err, "%s", sql.data);
+    if (r != GW_OK) {
+        (void)gw_pg_exec(st->side, NULL, "ROLLBACK"); // the first error is the one to tell
+        return gw_err_wrap(err, "add table \"%s.%s\" to publication \"%s\"", t->source_schema, t->source_name,
+                           st->publication);
+    }
+    return r;
+}
+
 static int
 check_members(struct pgs *s, const struct gw_stream_start *start, const PGresult *r, enum pgs_missing missing,
               struct gw_err *err)
@@ -165,6 +192,13 @@ check_members(struct pgs *s, const struct gw_stream_start *start, const PGresult
             snprintf(text, sizeof text, "has a filter or a list of columns for table \"%.80s.%.80s\"", t->source_schema,
                      t->source_name);
             return wrong(s, err, text);
+        }
+        if (!published && there && t->to_load && st->own_publication) {
+            int rc = add_member(s, t, err);
+            if (rc != GW_OK) {
+                return rc;
+            }
+            continue;
         }
         if (published || missing == PGS_MISSING_PASSES) {
             continue;

@@ -108,7 +108,7 @@ pgs_stream_begin(void *self, const struct gw_stream_start *start, struct gw_err 
     }
     PQfreemem(st->message);
     st->message = NULL;
-    st->held = st->in_tx = st->told = st->ended = false;
+    st->held = st->in_tx = st->told = st->own_tx = st->ended = false;
     st->received = st->confirmed = st->passed = st->given = from;
     st->wanted = 0;
     st->given_us = gw_now_us();
@@ -179,7 +179,7 @@ tell_begin(struct pgs_stream *st, struct gw_event *ret)
     return GW_OK;
 }
 
-// The next table that has to be suspended, if there is one; only inside a transaction that was given out.
+// The next table that has to be suspended, if there is one.
 static bool
 tell_suspend(struct pgs_stream *st, struct gw_event *ret)
 {
@@ -442,6 +442,21 @@ own_event(struct pgs_stream *st, int64_t now, struct gw_event *ret)
 {
     if (st->in_tx && to_suspend(st)) {
         return st->told ? tell_suspend(st, ret) : tell_begin(st, ret) == GW_OK;
+    }
+    // Between transactions, one of our own says it: nobody shall wait for the next change of something else.
+    if (!st->own_tx && to_suspend(st)) {
+        st->own_tx = true;
+        *ret = (struct gw_event){.kind = GW__CHANGE_KIND__CHANGE_BEGIN, .transaction = "0", .commit_us = gw_wall_us()};
+        return true;
+    }
+    if (st->own_tx && tell_suspend(st, ret)) {
+        return true;
+    }
+    if (st->own_tx) {
+        st->own_tx = false;
+        (void)position_event(st, GW__CHANGE_KIND__CHANGE_COMMIT, st->given, ret);
+        ret->commit_us = gw_wall_us();
+        return true;
     }
     if (now >= keepalive_due_us(st)) {
         return position_event(st, GW__CHANGE_KIND__CHANGE_KEEPALIVE, st->passed, ret) == GW_OK;

@@ -95,6 +95,7 @@ struct pgs_stream {
 
     // the transaction in hand
     bool in_tx, told;  // BEGIN was read; was given out
+    bool own_tx;       // one was given out that is none of the source's: it suspends tables
     uint64_t xid_last; // the greatest that is known: completes the 32 bits of the stream
     int64_t xid_at_us; // when it was asked for
     char transaction[24];
