@@ -44,6 +44,8 @@ struct gw_stream_start {
     const char *task_uuid;
     Gw__Table *const *tables; // as they are read: a tuple has the columns with left_out false, in order
     size_t tables_n;
+    Gw__Table *const *others; // the task's, by name: suspended, so their changes are not to be told
+    size_t others_n;
     const char *position; // after which the stream goes on
 };
 
@@ -53,7 +55,8 @@ struct gw_altered {
     // As describe would say it at the end of that transaction, with Column.was, fill and altered_at; NULL = dropped. A table that
     // was created is loaded: it is described as it is now, and altered_at is a position of now, read before.
     const Gw__Table *to;
-    const char *what; // for people: the server's kind of statement, or what differs
+    const char *refused; // why the table cannot be carried any further: it is to be suspended; NULL = it can
+    const char *what;    // for people: the server's kind of statement, or what differs
 };
 
 // One thing that happened, as stream_next tells it. All pointers live until the next call on the instance.

@@ -228,6 +228,7 @@ take_altered(struct stream *s, const struct gw_event *ev)
         x->table = from->from ? from->from->id : 0;
         x->to = from->to ? gw_pb_dup(a, from->to) : NULL;
         x->what = gw_arena_strdup(a, from->what);
+        x->refused = gw_arena_strdup(a, from->refused ? from->refused : "");
         gw_pb_add(a, s->done, altered, x);
     }
     gw_info("stream ends before a change of %zu definitions position=\"%s\"", ev->altered_n, s->position);
@@ -304,6 +305,8 @@ set_tables(struct stream *s)
     }
     s->start.tables = list;
     s->start.tables_n = n;
+    s->start.others = s->job->others;
+    s->start.others_n = s->job->n_others;
 }
 
 static int

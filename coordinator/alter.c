@@ -305,6 +305,11 @@ mapped(struct co *co, struct worker *w, void *ctx, const Gw__Reply *reply, struc
     al->target->id = x->to->id;
     map_was(&al->arena, t ? t->plan->target : NULL, al->target);
     al->plan = new_plan(co, t, x->to, al->target);
+    if (x->refused[0]) {
+        gw_err_set(e, GW_CONFIG, NULL, "%s", x->refused);
+        refuse(co, e);
+        return;
+    }
     // A table that is made anew need not be altered before.
     bool anew = al->reload && (co->task->load->prep_mode == GW__PREP_MODE__DROP_AND_CREATE ||
                                same_columns(&al->arena, t->plan->target, al->target));
@@ -428,6 +433,12 @@ decide(struct co *co, const Gw__Altered *x, struct table *t)
         gw_warn("table \"%s.%s\" was dropped on the source: %s", co_schema(t), co_name(t),
                 how->keep_dropped ? "the target's stays, as HandleSourceTableDropped says" : "so is the target's");
         return how->keep_dropped ? ALTER_DEFINE : ALTER_TARGET;
+    }
+    if (x->refused[0]) {
+        gw_err_set(&e, GW_CONFIG, NULL, "%s", x->refused);
+        gw_err_hint(&e, "load the table anew with --reload");
+        suspend(co, t, &e);
+        return ALTER_BEGIN;
     }
     if (how->refuse_altered) {
         gw_err_set(&e, GW_CONFIG, NULL, "its definition has changed on the source (%s)", x->what);

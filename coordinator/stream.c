@@ -70,6 +70,21 @@ stream_tables(struct co *co, struct gw_arena *a, bool for_capture, size_t *n)
     return list;
 }
 
+static Gw__Table **
+suspended_tables(const struct co *co, struct gw_arena *a, size_t *n)
+{
+    Gw__Table **list = gw_arena_calloc(a, co->tables_n + 1, sizeof *list);
+    *n = 0;
+    for (size_t i = 0; i < co->tables_n; i++) {
+        if (is_suspended(&co->tables[i])) {
+            Gw__Table *t = list[(*n)++] = gw_pb_new(a, Gw__Table, gw__table__init);
+            t->source_schema = co->tables[i].plan->source->source_schema;
+            t->source_name = co->tables[i].plan->source->source_name;
+        }
+    }
+    return list;
+}
+
 // MariaDB's log does not hold what its foreign keys do to other rows: the target's own keys must do the same.
 static bool
 cascades_not_logged(const struct co *co)
@@ -285,6 +300,7 @@ co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress 
     gw_arena_init(&a);
     Gw__ReadStream rs = GW__READ_STREAM__INIT;
     rs.tables = stream_tables(co, &a, true, &rs.n_tables);
+    rs.others = suspended_tables(co, &a, &rs.n_others);
     rs.position = progress->position;
     rs.snapshot = co->progress->snapshot;
     rs.stream = s->id;

@@ -117,6 +117,8 @@ fill_table(struct gw_arena *a, const PGresult *r, int i, Gw__Table *t)
     t->comment = pgs_dup(a, r, i, 3);
     t->partition_by = pgs_dup(a, r, i, 4);
     const char *options = pgs_text(r, i, 5);
+    t->storage = gw_arena_printf(a, "%s:%s", pgs_text(r, i, 0), pgs_text(r, i, 14));
+    t->columns_hash = pgs_dup(a, r, i, 15);
     t->native_options = gw_arena_printf(a, "%s%s%s%s", pgs_text(r, i, 6)[0] == 'u' ? "UNLOGGED " : "",
                                         options[0] ? "WITH (" : "", options, options[0] ? ")" : "");
 }
@@ -141,10 +143,17 @@ describe_tables(struct pgs *s, struct gw_arena *a, Gw__Catalog *cat, struct pgs_
         " WHERE NOT pg_catalog.has_table_privilege(p.relid, 'SELECT')) ELSE '' END, current_user,"
         " CASE WHEN c.relkind = 'r' THEN (SELECT coalesce(pg_catalog.string_agg(h.inhrelid::pg_catalog.regclass::"
         "pg_catalog.text, ', ' ORDER BY h.inhrelid), '') FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid)"
-        " ELSE '' END"
-        " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'"
-        " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' ORDER BY c.oid");
+        " ELSE '' END,"
+        // What an ALTER TABLE that writes all rows anew changes.
+        " CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_filenode(c.oid)::pg_catalog.text WHEN 'p' THEN"
+        " (SELECT coalesce(pg_catalog.string_agg(pg_catalog.pg_relation_filenode(p.relid)::pg_catalog.text, ','"
+        " ORDER BY p.relid), '') FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf) ELSE '' END,"
+        " coalesce(" PGS_COLUMNS_HASH(
+            "c.oid") ", '')"
+                     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                     " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> "
+                     "'t'"
+                     " AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' ORDER BY c.oid");
     if (rc != GW_OK) {
         return rc;
     }
@@ -274,7 +283,8 @@ static const char columns_sql[] =
     " coalesce(en.nspname, ''), coalesce(e.typname, ''), coalesce(e.typtype, ' '),"
     " (SELECT coalesce(pg_catalog.string_agg(x.enumlabel, E'\\x1f' ORDER BY x.enumsortorder), '')"
     " FROM pg_catalog.pg_enum x WHERE x.enumtypid = e.oid),"
-    " coalesce(tn.nspname, '')"
+    " coalesce(tn.nspname, ''), a.attnum, a.atthasmissing, "
+    "coalesce((a.attmissingval::pg_catalog.text::pg_catalog.text[])[1], '')"
     " FROM pg_catalog.pg_attribute a"
     " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
     " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace"
@@ -330,6 +340,9 @@ fill_column(struct gw_arena *a, const PGresult *r, int i, const Gw__Table *t, Gw
     }
     c->comment = pgs_dup(a, r, i, 7);
     c->is_lob = pgs_type_is_lob(c->type);
+    c->number = (uint32_t)pgs_int(r, i, 19);
+    c->has_fill = pgs_true(r, i, 20); // a constant that ADD COLUMN gave to the rows that were there
+    c->fill = pgs_dup(a, r, i, 21);
 }
 
 static int

@@ -117,6 +117,12 @@ char *pgs_portable(struct gw_arena *a, const Gw__Table *t, const char *expressio
 // Sets default_kind and default_text from default_native.
 void pgs_default(struct gw_arena *a, Gw__Column *c);
 
+// A table's columns in short, as the catalogue has them.
+#define PGS_COLUMNS_HASH(oid)                                                                                          \
+    "(SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat_ws(':', a.attnum, a.attname, a.atttypid,"          \
+    " a.atttypmod, a.attnotnull, a.attgenerated), ',' ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a"              \
+    " WHERE a.attrelid = " oid " AND a.attnum > 0 AND NOT a.attisdropped)"
+
 // ---- the slots of other files
 
 // Back to savepoint godwit_locks, which the caller set before it read a table: frees the locks, keeps the snapshot.

@@ -208,8 +208,9 @@ check_members(struct pgs *s, const struct gw_stream_start *start, const PGresult
                      there ? "" : ", which is gone");
             return wrong(s, err, text);
         }
-        pgs_suspend(st, i, "%s",
-                    there ? "it is no longer part of the publication" : "it was dropped or renamed on the source");
+        if (there) { // else the catalogue tells what has become of it
+            pgs_suspend(st, i, "it is no longer part of the publication");
+        }
     }
     return GW_OK;
 }

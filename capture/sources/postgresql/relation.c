@@ -1,7 +1,8 @@
 // A table as the stream tells it, against the table as the task knows it.
 //
-// Columns are matched by name. What cannot be read without loss (a column that is missing, new, or of another type; a table that
-// has another name; an identity that no longer holds what was promised) suspends the table, with the reason.
+// Columns are matched by name. What does not fit (a column that is missing, new, or of another type; a table that has another
+// name; an identity that no longer holds what was promised) means that the table was altered: alter.c says what it is now.
+// Transactions that are older than the definition that the task has are read by name, also by what a column was called before.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,8 @@ table_init(struct gw_arena *a, const Gw__Table *t, struct pgs_streamed *x)
     *x = (struct pgs_streamed){
         .t = t,
         .names = gw_arena_calloc(a, n, sizeof *x->names),
+        .was = gw_arena_calloc(a, n, sizeof *x->was),
+        .columns = gw_arena_calloc(a, n, sizeof *x->columns),
         .natives = gw_arena_calloc(a, n, sizeof *x->natives),
         .identity = gw_arena_calloc(a, n, sizeof *x->identity),
         .not_null = gw_arena_calloc(a, n, sizeof *x->not_null),
@@ -43,6 +46,8 @@ table_init(struct gw_arena *a, const Gw__Table *t, struct pgs_streamed *x)
             continue;
         }
         x->names[x->n] = pgs_source_name(t, i);
+        x->was[x->n] = c->was;
+        x->columns[x->n] = c;
         x->natives[x->n] = c->type->native;
         x->identity[x->n] = in_identity(t, x->names[x->n]) || in_identity(t, c->name);
         x->not_null[x->n] = c->not_null;
@@ -67,6 +72,13 @@ column_of(const struct pgs_streamed *x, const char *name, size_t guess)
 
 // Oids of tables and types as they are now. Where a column is no longer what was described, its type stays unknown, and
 // the first Relation message decides.
+// The number that the table had when it was described; 0 = not known.
+static uint32_t
+described_oid(const Gw__Table *t)
+{
+    return (uint32_t)strtoul(t->storage, NULL, 10);
+}
+
 static int
 load_types(struct pgs *s, struct gw_err *err)
 {
@@ -96,7 +108,7 @@ load_types(struct pgs *s, struct gw_err *err)
         struct pgs_streamed *x = &st->tables[pgs_u64(r, i, 0)];
         at = i && pgs_u64(r, i, 0) == pgs_u64(r, i - 1, 0) ? at : 0;
         int k = column_of(x, pgs_text(r, i, 2), (size_t)at);
-        x->oid = (uint32_t)pgs_u64(r, i, 1);
+        x->oid = x->oid ? x->oid : (uint32_t)pgs_u64(r, i, 1);
         if (k >= 0 && strcmp(x->natives[k], pgs_text(r, i, 5)) == 0) {
             x->types[k] = (uint32_t)pgs_u64(r, i, 3);
             x->typmods[k] = pgs_int(r, i, 4);
@@ -124,6 +136,11 @@ pgs_tables_load(struct pgs *s, const struct gw_stream_start *start, struct gw_er
     for (; st->tables_n < start->tables_n; st->tables_n++) {
         struct pgs_streamed *x = &st->tables[st->tables_n];
         table_init(a, start->tables[st->tables_n], x);
+        x->oid = described_oid(x->t);
+        int rc = x->t->altered_at[0] ? pgs_lsn_read(x->t->altered_at, &x->altered_at, err) : GW_OK;
+        if (rc != GW_OK) {
+            return rc;
+        }
         size_t n = 0;
         for (size_t k = 0; k < x->n; k++) {
             n += x->money[k];
@@ -137,6 +154,14 @@ pgs_tables_load(struct pgs *s, const struct gw_stream_start *start, struct gw_er
     return load_types(s, err);
 }
 
+static void
+give_reason(struct pgs_streamed *x, const char *fmt, va_list ap)
+{
+    free(x->reason);
+    int n = vasprintf(&x->reason, fmt, ap);
+    gw_assert(n >= 0);
+}
+
 void
 pgs_suspend(struct pgs_stream *st, size_t table, const char *fmt, ...)
 {
@@ -146,10 +171,24 @@ pgs_suspend(struct pgs_stream *st, size_t table, const char *fmt, ...)
     }
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&x->reason, fmt, ap);
+    give_reason(x, fmt, ap);
     va_end(ap);
-    gw_assert(n >= 0);
     x->suspend = true;
+}
+
+void
+pgs_differs(struct pgs_stream *st, size_t table, const char *fmt, ...)
+{
+    struct pgs_streamed *x = &st->tables[table];
+    st->unfit = true;
+    if (st->trying || x->suspend || x->altered) {
+        return;
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    give_reason(x, fmt, ap);
+    va_end(ap);
+    x->altered = st->altering = true;
 }
 
 // ---- relations by oid --------------------------------------------------------------------------
@@ -282,7 +321,7 @@ check_unknown(struct pgs *s, size_t table, const struct pgo_column *c, struct gw
     if (rc == GW_OK && !lob) {
         rc = type_text(s, c, type, sizeof type, err);
         if (rc == GW_OK) {
-            pgs_suspend(s->stream, table, "column \"%s\" (%s) was added on the source", c->name, type);
+            pgs_differs(s->stream, table, "column \"%s\" (%s) was added on the source", c->name, type);
         }
     }
     return rc;
@@ -293,7 +332,7 @@ check_known(struct pgs *s, size_t table, size_t k, const struct pgo_column *c, s
 {
     struct pgs_streamed *x = &s->stream->tables[table];
     if (x->identity[k] && !c->key) {
-        pgs_suspend(s->stream, table, "column \"%s\" is no longer part of the table's replica identity", c->name);
+        pgs_differs(s->stream, table, "column \"%s\" is no longer part of the table's replica identity", c->name);
     }
     if (x->types[k] == c->type && x->typmods[k] == c->typmod) {
         return GW_OK;
@@ -304,9 +343,25 @@ check_known(struct pgs *s, size_t table, size_t k, const struct pgo_column *c, s
         x->types[k] = c->type;
         x->typmods[k] = c->typmod;
     } else if (rc == GW_OK) {
-        pgs_suspend(s->stream, table, "column \"%s\" was %s and is %s now on the source", c->name, x->natives[k], type);
+        pgs_differs(s->stream, table, "column \"%s\" was %s and is %s now on the source", c->name, x->natives[k], type);
     }
     return rc;
+}
+
+// By its own name, or by what it was called before; what has neither is gone.
+static void
+match_by_name(struct pgs *s, struct pgs_relation *rel, const struct pgo_message *m)
+{
+    const struct pgs_streamed *x = &s->stream->tables[rel->table];
+    const uint8_t *at = m->columns;
+    for (uint16_t i = 0; i < m->columns_n; i++) {
+        struct pgo_column c = pgo_column_next(&at);
+        int k = column_of(x, c.name, i);
+        for (size_t n = 0; k < 0 && n < x->n; n++) {
+            k = x->was[n][0] && strcmp(x->was[n], c.name) == 0 ? (int)n : -1;
+        }
+        rel->map[i] = (int16_t)k;
+    }
 }
 
 static int
@@ -326,7 +381,7 @@ match_columns(struct pgs *s, struct pgs_relation *rel, const struct pgo_message 
             // Both are in the order of the columns' numbers. Another order means other columns: names were exchanged, or a
             // column was dropped and made anew, and what is on the target is what the old ones held.
             if (k < guess) {
-                pgs_suspend(s->stream, (size_t)rel->table,
+                pgs_differs(s->stream, (size_t)rel->table,
                             "its columns changed places at \"%s\": names were exchanged on the source, or a column was "
                             "dropped and made anew",
                             c.name);
@@ -337,7 +392,7 @@ match_columns(struct pgs *s, struct pgs_relation *rel, const struct pgo_message 
     }
     for (size_t k = 0; rc == GW_OK && k < x->n; k++) {
         if (!seen[k]) {
-            pgs_suspend(
+            pgs_differs(
                 s->stream, (size_t)rel->table,
                 "column \"%s\" (%s) is not in the stream: it was dropped or renamed on the source, or is generated",
                 x->names[k], x->natives[k]);
@@ -359,13 +414,13 @@ pgs_relation_read(struct pgs *s, const struct pgo_message *m, struct gw_err *err
         return GW_OK;
     }
     struct pgs_streamed *x = &st->tables[table];
-    if (renamed) {
-        pgs_suspend(st, (size_t)table, "it was renamed to \"%s.%s\" on the source", m->schema, m->name);
+    bool by_name = st->final <= x->altered_at;
+    if (renamed && !by_name) {
+        pgs_differs(st, (size_t)table, "it was renamed to \"%s.%s\" on the source", m->schema, m->name);
     }
-    if (!renamed && x->oid && x->oid != m->relation) {
-        pgs_suspend(st, (size_t)table, "another table has taken its name on the source");
+    if (!renamed && !by_name && x->oid && x->oid != m->relation) {
+        pgs_differs(st, (size_t)table, "another table has taken its name on the source");
     }
-    x->oid = m->relation;
     if (m->columns_n > INT16_MAX / 16 || x->n > INT16_MAX / 16) {
         return gw_err_set(err, GW_BUG, NULL, "table \"%s.%s\" has %u columns", m->schema, m->name, m->columns_n);
     }
@@ -375,7 +430,15 @@ pgs_relation_read(struct pgs *s, const struct pgo_message *m, struct gw_err *err
         gw_assert(rel->map);
         rel->cap = m->columns_n;
     }
-    return match_columns(s, rel, m, err);
+    st->trying = by_name;
+    st->unfit = false;
+    int rc = match_columns(s, rel, m, err);
+    st->trying = false;
+    rel->by_name = by_name && st->unfit;
+    if (rc == GW_OK && rel->by_name) {
+        match_by_name(s, rel, m);
+    }
+    return rc;
 }
 
 // ---- values ------------------------------------------------------------------------------------
@@ -396,6 +459,13 @@ to_number(struct pgs_stream *st, struct gw_value *v)
     v->len = n;
 }
 
+static struct gw_value
+filled(const Gw__Column *c)
+{
+    return c->has_fill ? (struct gw_value){c->fill, (uint32_t)strlen(c->fill), GW_PRESENT}
+                       : (struct gw_value){.given = GW_NULL};
+}
+
 int
 pgs_relation_values(struct pgs_stream *st, const struct pgs_relation *rel, const struct pgo_tuple *tuple, char kind,
                     struct gw_value *ret, struct gw_err *err)
@@ -407,8 +477,9 @@ pgs_relation_values(struct pgs_stream *st, const struct pgs_relation *rel, const
     }
     // A partition may log less of the old row than its root promises; what counts is what each of them holds.
     bool whole = kind == 'N' || (kind == 'O' && x->t->kind != GW__TABLE_KIND__TABLE_PARTITIONED);
-    for (size_t k = 0; k < x->n; k++) {
-        ret[k] = (struct gw_value){.given = GW_NOT_GIVEN};
+    bool fill = rel->by_name && st->m.kind == 'I';
+    for (size_t k = 0; k < x->n; k++) { // a row of before a column came has what it has got since
+        ret[k] = fill ? filled(x->columns[k]) : (struct gw_value){.given = GW_NOT_GIVEN};
     }
     const uint8_t *at = tuple->at;
     for (uint16_t i = 0; i < tuple->n; i++) {

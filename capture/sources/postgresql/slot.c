@@ -22,6 +22,7 @@ pgs_stream_of(struct pgs *s)
         s->stream = calloc(1, sizeof *s->stream);
         gw_assert(s->stream);
         gw_arena_init(&s->stream->arena);
+        gw_arena_init(&s->stream->altered_arena);
     }
     return s->stream;
 }
@@ -45,6 +46,7 @@ pgs_stream_free(struct pgs *s)
     st->wal = gw_pg_close(st->wal);
     st->side = gw_pg_close(st->side);
     gw_arena_fini(&st->arena);
+    gw_arena_fini(&st->altered_arena);
     free(st);
     s->stream = NULL;
 }

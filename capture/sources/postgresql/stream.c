@@ -95,6 +95,8 @@ pgs_stream_begin(void *self, const struct gw_stream_start *start, struct gw_err 
     }
     st->wal = gw_pg_close(st->wal);
     st->task = start->task;
+    st->others = start->others;
+    st->others_n = start->others_n;
     r = pgs_slot_free(s, err);
     r = r == GW_OK ? pgs_tables_load(s, start, err) : r;
     r = r == GW_OK ? pgs_slot_check(s, start->position, err) : r;
@@ -108,7 +110,9 @@ pgs_stream_begin(void *self, const struct gw_stream_start *start, struct gw_err 
     }
     PQfreemem(st->message);
     st->message = NULL;
-    st->held = st->in_tx = st->told = st->own_tx = st->ended = false;
+    st->held = st->in_tx = st->told = st->own_tx = st->altering = st->ended = false;
+    st->altered_n = 0;
+    st->tables_at_us = 0;
     st->received = st->confirmed = st->passed = st->given = from;
     st->wanted = 0;
     st->given_us = gw_now_us();
@@ -224,7 +228,11 @@ relation_of(struct pgs_stream *st, uint32_t oid, struct pgs_relation **ret, stru
         return gw_err_set(err, GW_BUG, NULL, "pgoutput: a change of relation %" PRIu32 ", which was not described",
                           oid);
     }
-    *ret = rel->table >= 0 && !st->tables[rel->table].suspend ? rel : NULL;
+    *ret = rel->table >= 0 && !st->tables[rel->table].suspend && !st->altering ? rel : NULL;
+    if (*ret && rel->by_name && st->final > st->tables[rel->table].altered_at) {
+        pgs_differs(st, (size_t)rel->table, "it was altered");
+        *ret = NULL;
+    }
     return GW_OK;
 }
 
@@ -304,7 +312,8 @@ pgs_begin_read(struct pgs_stream *st, const struct pgo_message *m, struct gw_err
         return gw_err_set(err, GW_BUG, NULL, "pgoutput: a transaction begins within another");
     }
     st->in_tx = true;
-    st->told = false;
+    st->told = st->altering = false;
+    st->final = m->lsn;
     st->commit_us = m->time_us;
     uint64_t xid = pgs_xid_whole(st->xid_last, m->xid);
     st->xid_last = later(st->xid_last, xid);
@@ -313,13 +322,30 @@ pgs_begin_read(struct pgs_stream *st, const struct pgo_message *m, struct gw_err
 }
 
 static int
-commit_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
+altered_event(struct pgs_stream *st, struct gw_event *ret, struct gw_err *err)
 {
+    if (!st->altered_n) {
+        return gw_err_set(err, GW_BUG, NULL, "a table was altered, and nothing of it has changed");
+    }
+    st->ended = true;
+    *ret =
+        (struct gw_event){.kind = GW__CHANGE_KIND__CHANGE_ALTERED, .altered = st->altered, .altered_n = st->altered_n};
+    return GW_OK;
+}
+
+static int
+commit_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
+{
+    struct pgs_stream *st = s->stream;
     st->held = false;
     if (!st->in_tx) {
         return gw_err_set(err, GW_BUG, NULL, "pgoutput: a commit without a begin");
     }
     st->in_tx = false;
+    if (st->altering) {
+        int r = pgs_altered_look(s, true, err);
+        return r == GW_OK ? altered_event(st, ret, err) : r;
+    }
     st->passed = later(st->passed, st->m.end_lsn);
     st->received = later(st->received, st->m.end_lsn);
     if (!st->told) {
@@ -337,7 +363,7 @@ message_event(struct pgs *s, struct gw_event *ret, struct gw_err *err)
     struct pgs_stream *st = s->stream;
     switch (st->m.kind) {
     case 'B': return pgs_begin_read(st, &st->m, err);
-    case 'C': return commit_event(st, ret, err);
+    case 'C': return commit_event(s, ret, err);
     case 'I':
     case 'U':
     case 'D': return row_event(st, ret, err);
@@ -512,6 +538,12 @@ pgs_stream_next(void *self, int64_t deadline_us, struct gw_event *ret, struct gw
         int64_t now = n % LOOK_AT_CLOCK == 0 || looked ? gw_now_us() : 0;
         if (own_event(st, now, ret)) {
             return GW_OK;
+        }
+        if (now && !st->in_tx && !st->in_part) {
+            int r = pgs_altered_look(s, false, err);
+            if (r != GW_OK || st->altered_n) {
+                return r == GW_OK ? altered_event(st, ret, err) : r;
+            }
         }
         int r = step(s, ret, err);
         if (r == GW_AGAIN) {

@@ -4,7 +4,8 @@
 //   position.c     positions, snapshots, visibility
 //   slot.c         names, sessions, the slot: made, found, dropped
 //   publication.c  the publication: made, compared with the task's tables, dropped
-//   relation.c     what the stream says of a table against what the task knows of it: values by column, or a reason to suspend
+//   relation.c     what the stream says of a table against what the task knows of it: values by column
+//   alter.c        what has become of tables that are another now
 //   spill.c        transactions in parts, kept on disk (spill.h)
 //   parts.c        the messages of transactions in parts
 //   stream.c       begin, next, confirm, now, kept
@@ -38,17 +39,20 @@ uint64_t pgs_xid_whole(uint64_t newest, uint32_t xid);
 // A table of the start.
 struct pgs_streamed {
     const Gw__Table *t;
-    uint32_t oid; // as last seen; 0 = unknown
-    uint16_t n;   // columns that travel
-    const char **names;
+    uint32_t oid;              // as last seen; 0 = unknown
+    uint16_t n;                // columns that travel
+    const char **names, **was; // was: before it was altered
+    const Gw__Column **columns;
     const char **natives;
     bool *identity; // of each: in every old image
     bool *not_null;
     bool *money;     // of each: its text needs to be made a number's
     uint32_t *types; // of each, as the catalogue had it at the start; 0 = not known
     int32_t *typmods;
-    bool suspend;   // something is wrong with it …
-    bool suspended; // … and that has been said
+    uint64_t altered_at; // transactions up to there are read by name, whatever they have
+    bool altered;        // it is another one than the task knows
+    bool suspend;        // something is wrong with it …
+    bool suspended;      // … and that has been said
     char *reason;
 };
 
@@ -59,6 +63,7 @@ struct pgs_relation {
     uint16_t n;
     uint16_t cap;
     int16_t *map; // of each column of the message: which of those that travel; -1 = none
+    bool by_name; // it does not fit, and is read by name: good for old transactions alone
 };
 
 struct pgs_relations {
@@ -80,6 +85,8 @@ struct pgs_stream {
     const Gw__Task *task;
     struct pgs_streamed *tables;
     size_t tables_n;
+    Gw__Table *const *others; // of the task, and not followed
+    size_t others_n;
     struct pgs_relations relations;
     bool streaming;
     bool ended; // in error: nothing more is to be read
@@ -94,10 +101,13 @@ struct pgs_stream {
     size_t numbers_n;
 
     // the transaction in hand
-    bool in_tx, told;  // BEGIN was read; was given out
-    bool own_tx;       // one was given out that is none of the source's: it suspends tables
-    uint64_t xid_last; // the greatest that is known: completes the 32 bits of the stream
-    int64_t xid_at_us; // when it was asked for
+    bool in_tx, told;   // BEGIN was read; was given out
+    bool own_tx;        // one was given out that is none of the source's: it suspends tables
+    bool altering;      // it alters a table: its rows do not count any more
+    uint64_t final;     // where its commit stands
+    bool trying, unfit; // a Relation message is only tried; it does not fit
+    uint64_t xid_last;  // the greatest that is known: completes the 32 bits of the stream
+    int64_t xid_at_us;  // when it was asked for
     char transaction[24];
     int64_t commit_us;
     struct pgs_text_lsn position;
@@ -107,6 +117,12 @@ struct pgs_stream {
     bool in_part;              // between two messages that begin and end one
     bool replaying;            // the transaction in hand is read from the spill
     struct pgo_message commit; // of it
+
+    // definitions that have changed
+    struct gw_arena altered_arena;
+    struct gw_altered *altered;
+    size_t altered_n;
+    int64_t tables_at_us; // when the catalogue was last looked at
 
     // where we are
     uint64_t received, confirmed; // what the server is told
@@ -129,7 +145,15 @@ int pgs_relation_read(struct pgs *s, const struct pgo_message *m, struct gw_err 
 // and its table is to be suspended.
 int pgs_relation_values(struct pgs_stream *st, const struct pgs_relation *rel, const struct pgo_tuple *tuple, char kind,
                         struct gw_value *ret, struct gw_err *err);
+// The table is another one than the task knows: the transaction in hand ends the run.
+void pgs_differs(struct pgs_stream *st, size_t table, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void pgs_suspend(struct pgs_stream *st, size_t table, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+// ---- alter.c
+
+// What has become of the tables that are `altered`, or gone, or new, by the catalogue: into st->altered. Looks no oftener than
+// every few seconds unless `now`.
+int pgs_altered_look(struct pgs *s, bool now, struct gw_err *err);
 
 // ---- parts.c
 
