@@ -140,6 +140,12 @@ gw_applier_init(struct gw_applier *a, const struct gw_target_ops *ops, void *sel
     }
     open_scratch(a);
     take_counts(a, progress->counts);
+    for (size_t i = 0; i < progress->n_suspended; i++) { // by a run whose end nobody heard of
+        struct gw_applier_table *t = gw_tables_find(a, progress->suspended[i]->table);
+        if (t) {
+            t->suspended = true;
+        }
+    }
     gw_buf_puts(&a->position, progress->position);
     gather_counts(a);
     set_durable(a);
@@ -424,11 +430,7 @@ take_suspend(struct gw_applier *a, const struct gw_change *c, int64_t now_us, st
     }
     a->first_us = a->first_us ? a->first_us : now_us;
     int r = flush(a, err);
-    r = r == GW_OK ? gw_suspend(a, t, reason, err) : r;
-    if (r == GW_OK) {
-        a->suspended[a->suspended_n - 1]->by_source = true;
-    }
-    return r;
+    return r == GW_OK ? gw_suspend(a, t, reason, err) : r;
 }
 
 // ---- tally -------------------------------------------------------------------------------------

@@ -153,8 +153,9 @@ struct gw_target_ops {
     // removes it.
 
     // Claims the stream: ends the backend of an earlier owner if it still lives, then epoch + 1 and owner, committed. *ret (in
-    // the arena): what is durable. CONFIG if the task has no progress row. in_order: see control.proto, ApplyStream: the
-    // target's foreign keys are enforced; otherwise they and its triggers are kept from firing where the privilege allows.
+    // the arena): what is durable, with the tables that are suspended. CONFIG if the task has no progress row. in_order: see
+    // control.proto, ApplyStream: the target's foreign keys are enforced; otherwise they and its triggers are kept from firing
+    // where the privilege allows.
     int (*stream_claim)(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err);
     // Opens a transaction.
     int (*stream_begin)(void *self, struct gw_err *err);

@@ -105,8 +105,8 @@ put_halves(struct stream *s, const struct gw_event *ev, const struct gw_value *b
     if (!complete(ev->after, t->columns)) {
         return suspend(
             s, ev->table,
-            "a row's key moved while the load was read at different times, and the source's log does not hold"
-            " all of its values; reload the table, or set REPLICA IDENTITY FULL",
+            "a row's key moved " GW_READ_APART
+            ", and the source's log does not hold all of its values; reload the table, or set REPLICA IDENTITY FULL",
             err);
     }
     return put(s, ev->table, GW__CHANGE_KIND__CHANGE_INSERT, seen.new_row == GW_UNSURE, NULL, ev->after, err);
@@ -169,8 +169,7 @@ take_truncate(struct stream *s, const struct gw_event *ev, struct gw_err *err)
         return GW_OK;
     }
     if (seen == GW_UNSURE) {
-        return suspend(s, ev->table, "the table was truncated while the load was read at different times; reload it",
-                       err);
+        return suspend(s, ev->table, "the table was truncated " GW_READ_APART "; reload it", err);
     }
     begin_once(s);
     gw_change_put_truncate(&s->batch, t->id);

@@ -14,6 +14,9 @@
 #include "common/buf.h"
 #include "common/err.h"
 
+// In the reason of a suspension: it came of the load's several snapshots, and is mended by another load.
+#define GW_READ_APART "while the load was read at different times"
+
 enum gw_given { GW_NULL, GW_NOT_GIVEN, GW_PRESENT };
 
 // One value of a row: canonical text, unescaped, not NUL-terminated. Borrowed.

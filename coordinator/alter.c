@@ -13,14 +13,25 @@
 #include "common/policy.h"
 #include "coordinator/co.h"
 
+enum { STUCK_MAX = 20 };
+
 // ---- the orders --------------------------------------------------------------------------------
 
 void
 co_alter_take(struct co *co, const Gw__StreamDone *done)
 {
     struct alter *al = &co->alter;
+    uint32_t stuck = al->orders_n && strcmp(al->position, done->position) == 0 ? al->stuck + 1 : 0;
     gw_arena_reset(&al->arena);
-    *al = (struct alter){.arena = al->arena};
+    *al = (struct alter){.arena = al->arena, .orders_n = al->orders_n + 1, .stuck = stuck};
+    snprintf(al->position, sizeof al->position, "%s", done->position);
+    if (stuck > STUCK_MAX) {
+        struct gw_err e = {0};
+        gw_err_set(&e, GW_BUG, NULL, "the stream meets a change of definitions behind %s again and again",
+                   done->position);
+        co_fail(co, 1, &e);
+        return;
+    }
     al->orders = gw_pb_dup(&al->arena, done);
     for (size_t i = 0; i < done->n_altered; i++) {
         const Gw__Altered *x = done->altered[i];
@@ -71,7 +82,7 @@ co_alter_reload(struct co *co, const Gw__Catalog *now)
 {
     struct alter *al = &co->alter;
     gw_arena_reset(&al->arena);
-    *al = (struct alter){.arena = al->arena, .reload = true};
+    *al = (struct alter){.arena = al->arena, .reload = true, .orders_n = al->orders_n};
     Gw__StreamDone *orders = gw_pb_new(&al->arena, Gw__StreamDone, gw__stream_done__init);
     for (size_t i = 0; i < co->tables_n; i++) {
         const struct table *t = &co->tables[i];

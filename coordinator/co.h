@@ -235,9 +235,11 @@ struct alter {
     Gw__StreamDone *orders; // the position before the change, and what changes there; NULL = nothing
     size_t at;              // the order in hand
     enum alter_step step;
-    Gw__Table *target;   // as mapped; NULL = the table goes
-    Gw__TablePlan *plan; // that will be in force
-    bool reload;         // these tables are to be loaded anew
+    Gw__Table *target;        // as mapped; NULL = the table goes
+    Gw__TablePlan *plan;      // that will be in force
+    bool reload;              // these tables are to be loaded anew
+    uint32_t orders_n, stuck; // how often there were any; in a row at the same place
+    char position[256];
     bool busy;
     uint32_t failures;
     int64_t retry_us;
@@ -428,6 +430,8 @@ void co_stream_failed(struct co *co, struct worker *w, const Gw__StreamFailed *f
 void co_stream_transform_lost(struct co *co, const struct worker *w);
 void co_stream_end(struct co *co);    // at the next boundary
 void co_stream_cancel(struct co *co); // at once
+// Whether a suspended table is to be loaded anew without being asked; it is remembered then.
+bool co_take_again(struct co *co, const struct table *t);
 bool co_stream_is_mixed(const struct co *co, const struct table *t);
 bool co_stream_mixed(const struct co *co); // chunks were read in other snapshots than the stream's first
 Gw__StreamStatus *co_stream_status(const struct co *co, struct gw_arena *a); // NULL: there is no stream

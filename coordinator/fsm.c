@@ -110,6 +110,7 @@ static const struct {
     {P_SEQUENCES, EV_LOADED, P_STREAM},
     {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
     {P_STREAM, EV_ALTERED, P_ALTER},
+    {P_STREAM, EV_RELOAD, P_STATE},
     {P_MEET, EV_ALTERED, P_ALTER},
     {P_MEET, EV_RELOAD, P_STATE},
     {P_ALTER, EV_ALTERS_DONE, P_STATE},
@@ -276,6 +277,13 @@ rows_wait_to_meet(struct co *co)
 }
 
 static void
+reload(struct co *co)
+{
+    co->agains++;
+    co_event(co, EV_RELOAD);
+}
+
+static void
 tick_meet(struct co *co)
 {
     co_snapshots_tick(co);
@@ -286,8 +294,11 @@ tick_meet(struct co *co)
     } else if (co_stream_tick(co, RUN_TO_NOW)) {
         co->met = true;
         co->stream.caught_up = false; // the source moves on, and nobody looks
-        co->agains += co->again_n > 0;
-        co_event(co, co->again_n ? EV_RELOAD : EV_MET);
+        if (co->again_n) {
+            reload(co);
+        } else {
+            co_event(co, EV_MET);
+        }
     }
 }
 
@@ -297,7 +308,12 @@ tick_stream(struct co *co)
     bool caught_up = co->until == UNTIL_CAUGHT_UP;
     co_snapshots_tick(co);
     co_tables_tick(co); // suspensions are recorded
-    if (co_running(co) && co_alter_waits(co)) {
+    if (co_running(co) && co->again_n) {
+        co_stream_end(co);
+        if (!co->stream.id) {
+            reload(co);
+        }
+    } else if (co_running(co) && co_alter_waits(co)) {
         if (co_alter_drain(co)) {
             co_event(co, EV_ALTERED);
         }

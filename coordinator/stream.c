@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/change.h"
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
@@ -280,12 +281,17 @@ settled_changes(const Gw__StreamCounts *counts)
     return n;
 }
 
+static void suspended(struct co *co, const Gw__Suspended *sus);
+
 void
 co_stream_ready(struct co *co, uint64_t job, uint64_t epoch, const Gw__Progress *progress)
 {
     struct stream *s = &co->stream;
     if (!s->id || s->apply_job != job || s->failed || !progress) {
         return;
+    }
+    for (size_t i = 0; i < progress->n_suspended; i++) {
+        suspended(co, progress->suspended[i]);
     }
     s->epoch = epoch;
     s->captured_before = settled_changes(progress->counts);
@@ -394,6 +400,17 @@ confirm(struct co *co, const char *position)
     co_tell(co, s->capture, &m);
 }
 
+bool
+co_take_again(struct co *co, const struct table *t)
+{
+    if (!strstr(t->reason, GW_READ_APART) || co->agains >= AGAINS_MAX || co->again_n == AGAIN_MAX ||
+        !gw_task_loads(co->task)) {
+        return false;
+    }
+    co->again[co->again_n++] = t->plan->source->id;
+    return true;
+}
+
 static void
 suspended(struct co *co, const Gw__Suspended *sus)
 {
@@ -404,8 +421,7 @@ suspended(struct co *co, const Gw__Suspended *sus)
             t->plan->reason = t->reason;
             t->plan->state = GW__TABLE_STATE__STATE_ERROR;
             // Rows of several snapshots and a change that fits none of them: the load can be done again, and is.
-            if (sus->by_source && co->phase == P_MEET && co->agains < AGAINS_MAX && co->again_n < AGAIN_MAX) {
-                co->again[co->again_n++] = sus->table;
+            if (co_take_again(co, t)) {
                 gw_warn("table is loaded anew table=\"%s.%s\": %s", co_schema(t), co_name(t), t->reason);
                 co_table_set(co, t, T_ERROR);
                 continue;

@@ -253,6 +253,17 @@ resume_state(const struct co *co, const struct table *t)
     }
 }
 
+static bool
+is_again(const struct co *co, const struct table *t)
+{
+    for (uint32_t i = 0; i < co->again_n; i++) {
+        if (co->again[i] == t->plan->source->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 co_tables_from_state(struct co *co, const Gw__TargetState *state)
 {
@@ -264,6 +275,9 @@ co_tables_from_state(struct co *co, const Gw__TargetState *state)
         table_init(co, t, mine->tables[i]);
         t->state = resume_state(co, t);
         t->reason = t->state == T_ERROR ? t->plan->reason : NULL;
+        if (t->state == T_ERROR && co->mode == MODE_RUN && !is_again(co, t)) {
+            (void)co_take_again(co, t);
+        }
         gw_info("resume table=\"%s.%s\" state=\"%s\" chunks=%u/%zu", co_schema(t), co_name(t), state_names[t->state],
                 t->done, t->plan->n_chunks);
     }
@@ -358,8 +372,8 @@ co_table_set_chunks(struct co *co, struct table *t, Gw__TablePlan *planned)
     if ((!co->streams && GW_GUARD("coordinator.open_ends")) || (co->streams && t->state == T_RESTART)) {
         open_ends(p);
     }
-    if (co->streams && !gw_key_chunks_comparable(t->read, p)) {
-        p->one_snapshot = true; // which chunk a change falls into could not be told
+    if (co->streams && (t->state == T_RESTART || !gw_key_chunks_comparable(t->read, p))) {
+        p->one_snapshot = true; // which chunk a change falls into could not be told; of a TRUNCATE, which rows it took
     }
     t->plan->chunks = p->chunks;
     t->plan->n_chunks = p->n_chunks;

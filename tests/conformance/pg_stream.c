@@ -165,6 +165,36 @@ put_tuple(struct gw_buf *b, const Gw__Table *t, const struct gw_value *v, char o
     gw_buf_putc(b, close);
 }
 
+// "ALTERED t -> name(id, b<a, c+7)": b was a, rows have got 7 in c. What the table is now takes its place in the start.
+static void
+put_altered(struct fixture *f, const struct gw_event *e)
+{
+    struct gw_buf *b = &f->out;
+    for (size_t i = 0; i < e->altered_n; i++) {
+        const struct gw_altered *x = &e->altered[i];
+        gw_buf_printf(b, "ALTERED %s -> ", x->from ? x->from->source_name : "");
+        if (x->refused) {
+            gw_buf_printf(b, "%s\n", x->refused);
+            continue;
+        }
+        gw_buf_puts(b, x->to ? x->to->source_name : "");
+        gw_buf_putc(b, '(');
+        for (size_t k = 0; x->to && k < x->to->n_columns; k++) {
+            const Gw__Column *c = x->to->columns[k];
+            bool same = strcmp(c->was, c->name) == 0, fill = !c->was[0] && c->has_fill;
+            gw_buf_printf(b, "%s%s%s%s%s%s", k ? ", " : "", c->name, same ? "" : "<", same ? "" : c->was,
+                          fill ? "+" : "", fill ? c->fill : "");
+        }
+        gw_buf_puts(b, ")\n");
+        for (size_t k = 0; k < f->start.tables_n; k++) {
+            if (f->start.tables[k] == x->from && x->to) {
+                f->cat->tables[k] = gw_pb_dup(&f->c->arena, x->to);
+                f->cat->tables[k]->id = x->from->id;
+            }
+        }
+    }
+}
+
 static void
 put_event(struct fixture *f, const struct gw_event *e)
 {
@@ -179,6 +209,7 @@ put_event(struct fixture *f, const struct gw_event *e)
     case GW__CHANGE_KIND__CHANGE_TRUNCATE: gw_buf_printf(b, "T %s\n", t->source_name); break;
     case GW__CHANGE_KIND__CHANGE_SUSPEND: gw_buf_printf(b, "SUSPEND %s: %s\n", t->source_name, e->text); break;
     case GW__CHANGE_KIND__CHANGE_KEEPALIVE: f->keepalives++; break;
+    case GW__CHANGE_KIND__CHANGE_ALTERED: put_altered(f, e); break;
     default:
         gw_buf_printf(b, "%c %s",
                       e->kind == GW__CHANGE_KIND__CHANGE_INSERT   ? 'I'
@@ -220,6 +251,9 @@ pg_read(struct fixture *f)
         int r = c->source->stream_next(f->self, end, &e, &c->err);
         conform_ok(c, r);
         put_event(f, &e);
+        if (e.kind == GW__CHANGE_KIND__CHANGE_ALTERED) {
+            break;
+        }
         in_tx = e.kind == GW__CHANGE_KIND__CHANGE_BEGIN || (in_tx && e.kind != GW__CHANGE_KIND__CHANGE_COMMIT);
         own = e.kind == GW__CHANGE_KIND__CHANGE_BEGIN ? strcmp(e.transaction, "0") == 0 : own;
         if (e.position) {

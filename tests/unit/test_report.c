@@ -136,7 +136,7 @@ suspended(void **state)
     assert_non_null(strstr(text, "shop: caught up, with errors; 2 of 3 tables replicated, 1 suspended\n"));
     assert_non_null(strstr(text, "    why: the table was altered; reload it\n"));
     assert_non_null(strstr(text, "87 changes were refused by the target: see ctl.exceptions there\n"));
-    assert_non_null(strstr(text, "godwit run shop.json --fresh\n"));
+    assert_non_null(strstr(text, "godwit run shop.json --reload\n"));
     assert_non_null(strstr(text, "\nthe others go on with godwit run shop.json\n"));
     assert_null(strstr(text, "tries those tables again"));
 }

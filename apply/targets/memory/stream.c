@@ -174,6 +174,15 @@ memory_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress 
         return r;
     }
     *ret = *(Gw__Progress *)gw_pb_dup(a, t->log.state->progress);
+    for (size_t i = 0; i < t->log.state->n_tables; i++) {
+        const Gw__TablePlan *p = t->log.state->tables[i];
+        if (p->state == GW__TABLE_STATE__STATE_ERROR) {
+            Gw__Suspended *sus = gw_pb_new(a, Gw__Suspended, gw__suspended__init);
+            sus->table = p->target->id;
+            sus->reason = gw_arena_strdup(a, p->reason);
+            gw_pb_add(a, ret, suspended, sus);
+        }
+    }
     trace(t, "claim %" PRIu64, s->epoch);
     return GW_OK;
 }

@@ -161,6 +161,22 @@ take(struct myt *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err *err)
                        : rc;
 }
 
+// Nobody else suspends tables from now on.
+static int
+suspended(struct myt *t, struct gw_arena *a, Gw__Progress *p, struct gw_err *err)
+{
+    MYT_RES r = NULL;
+    int rc = myt_query(t, &r, err, "SELECT table_id, reason FROM $c.tables WHERE task = $l AND state = $u",
+                       t->task->name, MYT_U(GW__TABLE_STATE__STATE_ERROR));
+    for (MYSQL_ROW row; rc == GW_OK && (row = mysql_fetch_row(r));) {
+        Gw__Suspended *s = gw_pb_new(a, Gw__Suspended, gw__suspended__init);
+        s->table = (uint32_t)myt_u64(row, 0);
+        s->reason = gw_arena_strdup(a, myt_text(row, 1));
+        gw_pb_add(a, p, suspended, s);
+    }
+    return rc;
+}
+
 int
 myt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err)
 {
@@ -183,6 +199,7 @@ myt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *re
     rc = rc == GW_OK ? end_earlier(t, e) : rc;
     rc = rc == GW_OK ? myt_begin(t, e) : rc;
     rc = rc == GW_OK ? take(t, a, &progress, e) : rc;
+    rc = rc == GW_OK ? suspended(t, a, &progress, e) : rc;
     rc = rc == GW_OK ? myt_commit(t, e) : rc;
     rc = rc == GW_OK ? myt_fault("apply.stream.after_claim", e) : rc;
     if (myt_end(t, rc) != GW_OK) {

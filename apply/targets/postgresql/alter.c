@@ -73,15 +73,40 @@ read_columns(struct change *x, struct gw_err *err)
 // ---- the table's name
 
 static int
+is_table(const struct change *x, const char *schema, const char *name, bool *ret, struct gw_err *err)
+{
+    const char *p[] = {schema, name};
+    PGT_RES r = NULL;
+    int rc = pgt_query(x->t, &r, err, 2, p,
+                       "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n"
+                       " ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)");
+    *ret = rc == GW_OK && pgt_true(r, 0, 0);
+    return rc;
+}
+
+static int
+names_exchanged(const struct change *x, struct gw_err *err)
+{
+    gw_err_set(err, GW_CONFIG, "", "it was renamed to \"%s\", and a table of that name is on the target already",
+               x->to->name);
+    gw_err_hint(err, "rename the target's tables by hand, then load them anew with --reload");
+    return GW_CONFIG;
+}
+
+static int
 rename_table(struct change *x, struct gw_err *err)
 {
     const char *old_schema = pgt_clip(x->a, pgt_schema(x->from)), *schema = pgt_clip(x->a, pgt_schema(x->to));
     const char *old_name = pgt_clip(x->a, x->from->name), *name = pgt_clip(x->a, x->to->name);
     x->relation = pgt_tname_dup(x->a, x->to);
     int rc = read_columns(x, err);
-    bool moved = strcmp(old_schema, schema) != 0, renamed = strcmp(old_name, name) != 0;
-    if (rc != GW_OK || (!moved && !renamed) || PQntuples(x->there) > 0) {
+    bool moved = strcmp(old_schema, schema) != 0, renamed = strcmp(old_name, name) != 0, both = false;
+    if (rc != GW_OK || (!moved && !renamed)) {
         return rc;
+    }
+    if (PQntuples(x->there) > 0) { // renamed before; or another table has that name
+        rc = is_table(x, old_schema, old_name, &both, err);
+        return rc == GW_OK && both ? names_exchanged(x, err) : rc;
     }
     PGT_BUF sql;
     gw_buf_init(&sql, PGT_SQL_MAX);

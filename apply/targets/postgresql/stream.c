@@ -233,6 +233,24 @@ take(struct pgt *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err *err)
     return rc == GW_OK ? pgt_progress_read(t, a, r, ret, err) : rc;
 }
 
+// Nobody else suspends tables from now on.
+static int
+suspended(struct pgt *t, struct gw_arena *a, Gw__Progress *p, struct gw_err *err)
+{
+    struct pgt_num state;
+    const char *params[] = {t->task->name, pgt_num(&state, GW__TABLE_STATE__STATE_ERROR)};
+    PGT_RES r = NULL;
+    int rc = pgt_query(t, &r, err, 2, params, "SELECT table_id, reason FROM %s.tables WHERE task = $1 AND state = $2",
+                       t->ctl);
+    for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
+        Gw__Suspended *s = gw_pb_new(a, Gw__Suspended, gw__suspended__init);
+        s->table = (uint32_t)pgt_u64(r, i, 0);
+        s->reason = gw_arena_strdup(a, pgt_text(r, i, 1));
+        gw_pb_add(a, p, suspended, s);
+    }
+    return rc;
+}
+
 int
 pgt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err)
 {
@@ -253,6 +271,7 @@ pgt_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *re
     rc = rc == GW_OK ? set_role(t, t->may_replica && !in_order, err) : rc;
     rc = rc == GW_OK ? end_earlier(t, err) : rc;
     rc = rc == GW_OK ? take(t, a, &progress, err) : rc;
+    rc = rc == GW_OK ? suspended(t, a, &progress, err) : rc;
     rc = rc == GW_OK ? pgt_fault("apply.stream.after_claim", err) : rc;
     if (rc != GW_OK) {
         return gw_err_wrap(err, "claim the stream of task \"%s\"", t->task->name);

@@ -28,7 +28,8 @@ forget(struct lite_target *t, uint32_t table_id, size_t what, struct gw_err *err
     int rc = GW_OK;
     for (size_t i = 0; rc == GW_OK && i < what; i++) {
         char sql[128];
-        snprintf(sql, sizeof sql, "DELETE FROM $%s WHERE task = ?1 AND table_id = ?2", tables[i]);
+        snprintf(sql, sizeof sql, "DELETE FROM $%s WHERE task = ?1 AND table_id = ?2%s", tables[i],
+                 i == 0 && what == LOADED ? " AND name NOT LIKE 'prepared:%'" : ""); // whose rows were there before
         rc = gw_lite_run(t->db, err, lite_sql(t, sql), "ti", t->task->name, (int64_t)table_id);
     }
     return rc;

@@ -126,6 +126,24 @@ take(struct lite_target *t, struct gw_arena *a, Gw__Progress *ret, struct gw_err
     return rc;
 }
 
+// Nobody else suspends tables from now on.
+static int
+suspended(struct lite_target *t, struct gw_arena *a, Gw__Progress *p, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = gw_lite_query(t->db, &q, err,
+                           lite_sql(t, "SELECT table_id, reason FROM $tables WHERE task = ?1 AND state = ?2"), "ti",
+                           t->task->name, (int64_t)GW__TABLE_STATE__STATE_ERROR);
+    while (rc == GW_OK && (rc = gw_lite_step(q, err)) == GW_OK) {
+        Gw__Suspended *s = gw_pb_new(a, Gw__Suspended, gw__suspended__init);
+        s->table = (uint32_t)sqlite3_column_int64(q, 0);
+        s->reason = gw_lite_text(a, q, 1);
+        gw_pb_add(a, p, suspended, s);
+    }
+    sqlite3_finalize(q);
+    return rc == GW_END ? GW_OK : rc;
+}
+
 int
 lite_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *ret, struct gw_err *err)
 {
@@ -144,6 +162,10 @@ lite_stream_claim(void *self, struct gw_arena *a, bool in_order, Gw__Progress *r
     rc = rc == GW_OK ? fault("apply.stream.after_claim", err) : rc;
     if (rc != GW_OK) {
         return gw_err_wrap(err, "claim the stream of task \"%s\"", t->task->name);
+    }
+    rc = suspended(t, a, &progress, err);
+    if (rc != GW_OK) {
+        return rc;
     }
     s->claimed = true;
     s->epoch = progress.epoch;

@@ -81,7 +81,7 @@ look_at_known(struct look *l, struct gw_err *err)
     for (int i = 0; rc == GW_OK && r && i < PQntuples(r); i++) {
         const struct pgs_streamed *x = &st->tables[i];
         const char *schema = pgs_text(r, i, 0), *name = pgs_text(r, i, 1);
-        if (x->suspend || x->suspended) {
+        if (x->suspended) {
             continue;
         }
         if (PQgetisnull(r, i, 1)) {
@@ -109,7 +109,7 @@ is_known(const struct look *l, uint32_t oid, const char *schema, const char *nam
 {
     for (size_t i = 0; i < l->st->tables_n; i++) {
         const struct pgs_streamed *x = &l->st->tables[i];
-        if (x->oid == oid || (x->suspend && same_name(x->t, schema, name))) {
+        if (x->oid == oid || (x->suspended && same_name(x->t, schema, name))) {
             return true;
         }
     }

@@ -391,7 +391,10 @@ match_columns(struct pgs *s, struct pgs_relation *rel, const struct pgo_message 
         }
     }
     for (size_t k = 0; rc == GW_OK && k < x->n; k++) {
-        if (!seen[k]) {
+        if (!seen[k] && x->columns[k]->generated[0]) { // and the target does not compute it
+            pgs_suspend(s->stream, (size_t)rel->table,
+                        "column \"%s\" is generated: the source's log does not hold its values", x->names[k]);
+        } else if (!seen[k]) {
             pgs_differs(
                 s->stream, (size_t)rel->table,
                 "column \"%s\" (%s) is not in the stream: it was dropped or renamed on the source, or is generated",

@@ -536,14 +536,14 @@ pgs_stream_next(void *self, int64_t deadline_us, struct gw_event *ret, struct gw
     bool looked = false; // at the socket, since the last message
     for (uint32_t n = 0;; n++) {
         int64_t now = n % LOOK_AT_CLOCK == 0 || looked ? gw_now_us() : 0;
-        if (own_event(st, now, ret)) {
-            return GW_OK;
-        }
         if (now && !st->in_tx && !st->in_part) {
             int r = pgs_altered_look(s, false, err);
             if (r != GW_OK || st->altered_n) {
                 return r == GW_OK ? altered_event(st, ret, err) : r;
             }
+        }
+        if (own_event(st, now, ret)) {
+            return GW_OK;
         }
         int r = step(s, ret, err);
         if (r == GW_AGAIN) {
