@@ -424,6 +424,31 @@ is_known(const struct co *co, const Gw__Table *to)
     return false;
 }
 
+static const Gw__Column *
+column(const Gw__Table *t, const char *name)
+{
+    for (size_t i = 0; i < t->n_columns; i++) {
+        if (strcmp(t->columns[i]->name, name) == 0) {
+            return t->columns[i];
+        }
+    }
+    return NULL;
+}
+
+// Which chunk a change falls into is told by the columns that they were cut by.
+static bool
+chunks_fit(const struct table *t, const Gw__Table *to)
+{
+    const Gw__Chunk *c = t->plan->n_chunks ? t->plan->chunks[0] : NULL;
+    for (size_t i = 0; c && i < c->n_columns; i++) {
+        const Gw__Column *is = column(to, c->columns[i]), *was = column(t->plan->source, c->columns[i]);
+        if (!is || !was || strcmp(is->was, was->name) != 0 || is->type->kind != was->type->kind) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // The first step of an order; ALTER_BEGIN if there is nothing to be done.
 static enum alter_step
 decide(struct co *co, const Gw__Altered *x, struct table *t)
@@ -457,9 +482,10 @@ decide(struct co *co, const Gw__Altered *x, struct table *t)
         suspend(co, t, &e);
         return ALTER_BEGIN;
     }
-    if (!co->met && co_stream_is_mixed(co, t)) {
-        gw_err_set(&e, GW_CONFIG, NULL, "its definition changed on the source while it was loaded (%s)", x->what);
-        gw_err_hint(&e, "load the table anew");
+    if (co_stream_is_mixed(co, t) && !chunks_fit(t, x->to)) {
+        gw_err_set(&e, GW_CONFIG, NULL, "its key's definition has changed on the source since it was loaded (%s)",
+                   x->what);
+        gw_err_hint(&e, "load the table anew with --reload");
         suspend(co, t, &e);
         return ALTER_BEGIN;
     }

@@ -194,6 +194,12 @@ type_fit(const char *need_text, const char *have_text, const char **why)
     return ALTERS;
 }
 
+bool
+myt_type_fits(const char *need, const char *have, const char **ret_why)
+{
+    return type_fit(need, have, ret_why) == FITS;
+}
+
 // ---- the columns of a table
 
 static MYSQL_ROW

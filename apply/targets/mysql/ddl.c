@@ -253,8 +253,8 @@ put_on_update(struct gw_buf *sql, const Gw__Column *c)
     }
 }
 
-static void
-put_column(struct gw_buf *sql, struct myt *t, const Gw__Table *table, const Gw__Column *c)
+void
+myt_column_sql(struct gw_buf *sql, struct myt *t, const Gw__Table *table, const Gw__Column *c)
 {
     gw_my_ident(sql, c->name);
     gw_buf_putc(sql, ' ');
@@ -301,7 +301,7 @@ myt_create_table(struct gw_buf *sql, struct myt *t, const Gw__Table *table)
     gw_buf_puts(sql, " (");
     for (size_t i = 0; i < table->n_columns; i++) {
         gw_buf_puts(sql, i ? ",\n  " : "\n  ");
-        put_column(sql, t, table, table->columns[i]);
+        myt_column_sql(sql, t, table, table->columns[i]);
     }
     if (table->n_primary_key > 0) {
         gw_buf_puts(sql, ",\n  PRIMARY KEY (");

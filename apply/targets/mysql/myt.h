@@ -200,6 +200,10 @@ bool myt_options_other_engine(const char *options, char *ret, size_t size);
 
 // ---- ddl.c
 
+// `name` type … as in CREATE TABLE.
+void myt_column_sql(struct gw_buf *sql, struct myt *t, const Gw__Table *table, const Gw__Column *c);
+// Whether every value of a type can be in a column of another, unaltered; both as the server writes them.
+bool myt_type_fits(const char *need, const char *have, const char **ret_why);
 void myt_create_table(struct gw_buf *sql, struct myt *t, const Gw__Table *table);
 // The column that gets AUTO_INCREMENT: the first that counts and can; NULL.
 const Gw__Column *myt_auto_column(const struct myt *t, const Gw__Table *table);
@@ -213,6 +217,7 @@ const char *myt_default_refused(const struct myt *t, const Gw__Table *table, con
 int myt_state_load(void *self, struct gw_arena *a, bool with_plan, Gw__TargetState *ret, struct gw_err *err);
 int myt_state_register(void *self, const Gw__TargetState *state, struct gw_err *err);
 int myt_state_set(void *self, const Gw__SetTable *set, struct gw_err *err);
+int myt_alter(void *self, struct gw_arena *a, const Gw__Table *from, const Gw__Table *to, struct gw_err *err);
 int myt_state_define(void *self, uint32_t table_id, const Gw__TablePlan *plan, struct gw_err *err);
 int myt_state_complete(void *self, int64_t completed_us, struct gw_err *err);
 int myt_state_drop(void *self, struct gw_err *err);

@@ -108,6 +108,7 @@ const struct gw_target_ops gw_target_mysql = {
     .state_load = myt_state_load,
     .state_register = myt_state_register,
     .state_set = myt_state_set,
+    .alter = myt_alter,
     .state_define = myt_state_define,
     .state_complete = myt_state_complete,
     .state_drop = myt_state_drop,

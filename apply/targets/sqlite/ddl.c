@@ -152,8 +152,8 @@ put_default(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
     }
 }
 
-static void
-put_column(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
+void
+lite_column_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c)
 {
     gw_lite_ident(sql, c->name);
     gw_buf_putc(sql, ' ');
@@ -324,7 +324,7 @@ lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_pare
     bool rowid_key = false;
     for (size_t i = 0; i < t->n_columns; i++) {
         gw_buf_puts(sql, i ? ",\n  " : "(\n  ");
-        put_column(sql, t, t->columns[i]);
+        lite_column_sql(sql, t, t->columns[i]);
         rowid_key = rowid_key || lite_is_rowid(t, t->columns[i]);
     }
     if (t->n_primary_key && !rowid_key) {

@@ -171,6 +171,7 @@ const struct gw_target_ops gw_target_sqlite = {
     .state_load = lite_state_load,
     .state_register = lite_state_register,
     .state_set = lite_state_set,
+    .alter = lite_alter,
     .state_define = lite_state_define,
     .state_complete = lite_state_complete,
     .state_drop = lite_state_drop,

@@ -113,6 +113,9 @@ struct lite_parents {
     const Gw__Table *(*find)(void *arg, const char *name);
     void *arg;
 };
+// "name" TYPE … as in CREATE TABLE.
+void lite_column_sql(struct gw_buf *sql, const Gw__Table *t, const Gw__Column *c);
+int lite_alter(void *self, struct gw_arena *a, const Gw__Table *from, const Gw__Table *to, struct gw_err *err);
 void lite_create_table(struct gw_buf *sql, const Gw__Table *t, const struct lite_parents *parents, bool native);
 // Can the source's own text be used, as far as the catalogue says?
 bool lite_native_text(const Gw__Table *t, const struct lite_parents *parents);

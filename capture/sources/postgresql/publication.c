@@ -1,6 +1,7 @@
 // The publication: exactly the task's tables, every operation, through the root of a partitioned table.
 //
 // Never FOR ALL TABLES: a table without a usable identity in a publication makes the application's UPDATE and DELETE fail.
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -221,7 +222,8 @@ static int
 drop_others(struct pgs *s, const struct gw_stream_start *start, struct gw_err *err)
 {
     struct pgs_stream *st = s->stream;
-    PGS_BUF sql, name;
+    PGS_BUF sql, name, oids;
+    gw_buf_init(&oids, PGS_SQL_MAX);
     gw_buf_init(&sql, PGS_SQL_MAX);
     gw_buf_init(&name, 1024);
     gw_pg_literal(&name, st->publication);
@@ -232,14 +234,18 @@ drop_others(struct pgs *s, const struct gw_stream_start *start, struct gw_err *e
         gw_pg_literal(&sql, start->tables[i]->source_name);
         gw_buf_putc(&sql, ')');
     }
+    for (size_t i = 0; i < start->tables_n; i++) { // one that was renamed is still ours
+        gw_buf_printf(&oids, "%s%" PRIu32, i ? "," : "", pgs_described_oid(start->tables[i]));
+    }
     PGS_RES r = NULL;
     int rc = pgs_side_query(s, &r, err,
                             "SELECT n.nspname, c.relname FROM pg_catalog.pg_publication p"
                             " JOIN pg_catalog.pg_publication_rel m ON m.prpubid = p.oid"
                             " JOIN pg_catalog.pg_class c ON c.oid = m.prrelid"
                             " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-                            " WHERE p.pubname = %s AND (n.nspname, c.relname) NOT IN (VALUES %s)",
-                            name.data, sql.data);
+                            " WHERE p.pubname = %s AND (n.nspname, c.relname) NOT IN (VALUES %s)"
+                            " AND c.oid <> ALL ('{%s}'::pg_catalog.oid[])",
+                            name.data, sql.data, oids.data);
     for (int i = 0; rc == GW_OK && i < PQntuples(r); i++) {
         gw_buf_reset(&sql);
         gw_buf_puts(&sql, "ALTER PUBLICATION ");

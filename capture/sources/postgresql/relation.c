@@ -72,9 +72,8 @@ column_of(const struct pgs_streamed *x, const char *name, size_t guess)
 
 // Oids of tables and types as they are now. Where a column is no longer what was described, its type stays unknown, and
 // the first Relation message decides.
-// The number that the table had when it was described; 0 = not known.
-static uint32_t
-described_oid(const Gw__Table *t)
+uint32_t
+pgs_described_oid(const Gw__Table *t)
 {
     return (uint32_t)strtoul(t->storage, NULL, 10);
 }
@@ -136,7 +135,7 @@ pgs_tables_load(struct pgs *s, const struct gw_stream_start *start, struct gw_er
     for (; st->tables_n < start->tables_n; st->tables_n++) {
         struct pgs_streamed *x = &st->tables[st->tables_n];
         table_init(a, start->tables[st->tables_n], x);
-        x->oid = described_oid(x->t);
+        x->oid = pgs_described_oid(x->t);
         int rc = x->t->altered_at[0] ? pgs_lsn_read(x->t->altered_at, &x->altered_at, err) : GW_OK;
         if (rc != GW_OK) {
             return rc;

@@ -138,6 +138,8 @@ void pgs_stream_free(struct pgs *s); // takes a half-made one, or none
 
 // Maps the start's tables, and learns types and oids from the catalogue.
 int pgs_tables_load(struct pgs *s, const struct gw_stream_start *start, struct gw_err *err);
+// The number that a table had when it was described; 0 = not known.
+uint32_t pgs_described_oid(const Gw__Table *t);
 struct pgs_relation *pgs_relation_find(struct pgs_stream *st, uint32_t oid);
 // Takes in a Relation message; a table that does not fit any more is marked to be suspended.
 int pgs_relation_read(struct pgs *s, const struct pgo_message *m, struct gw_err *err);
