@@ -245,7 +245,8 @@ pump(struct stream *s, struct gw_err *err)
                 return r;
             }
         }
-        if (s->ending && !s->in_transaction && s->events > 1) { // a suspension may stand before everything else
+        // A suspension may stand before everything else; a change of definitions, behind which the run must not go, too.
+        if (s->ending && !s->in_transaction && (s->events > 1 || s->job->until[0])) {
             return finish(s, err);
         }
         struct gw_event ev = {0};

@@ -83,8 +83,8 @@ source_identity(void *self, struct gw_arena *a, char **ret, struct gw_err *err)
     return r;
 }
 
-static int
-source_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err)
+int
+my_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err)
 {
     struct my_source *s = self;
     MY_RES res = NULL;
@@ -186,7 +186,7 @@ const struct gw_source_ops gw_source_mysql = {
     .open = source_open,
     .close = source_close,
     .identity = source_identity,
-    .list = source_list,
+    .list = my_list,
     .describe = my_describe,
     .snapshot_begin = my_snapshot_begin,
     .plan = my_plan,

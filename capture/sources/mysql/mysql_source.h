@@ -106,6 +106,7 @@ void my_find(struct gw_arena *a, Gw__Catalog *cat, const Gw__Table *t, Gw__Sever
              char *message, const char *action);
 Gw__Column *my_column_of(const Gw__Table *t, const char *name);
 void my_objects(struct gw_arena *a, Gw__Table *t, const struct my_ddl *ddl, Gw__Catalog *cat);
+int my_list(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 int my_describe(void *self, struct gw_arena *a, Gw__Catalog *cat, struct gw_err *err);
 // The table's present definition as a short text; ret_sql (may be NULL): the CREATE text, "" for a view.
 int my_fingerprint(struct my_source *s, struct gw_arena *a, const Gw__Table *t, char **ret, char **ret_sql,

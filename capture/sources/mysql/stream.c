@@ -379,6 +379,7 @@ stream_free(struct my_stream *st)
     gw_buf_fini(&st->unpacked_payload);
     gw_buf_fini(&st->position);
     gw_buf_fini(&st->transaction);
+    gw_arena_fini(&st->altered_arena);
     free(st->maps);
     free(st);
 }
@@ -393,11 +394,13 @@ my_stream_end(struct my_source *s)
 }
 
 static struct my_stream *
-stream_new(const struct my_source *s, const struct gw_stream_start *start)
+stream_new(struct my_source *s, const struct gw_stream_start *start)
 {
     struct my_stream *st = calloc(1, sizeof *st);
     gw_assert(st);
     st->start = start;
+    st->source = s;
+    gw_arena_init(&st->altered_arena);
     st->mariadb = s->server.mariadb;
     st->rows_of = -1;
     st->gtid.anonymous = true;

@@ -1,6 +1,7 @@
 // The stream of changes: what its parts share.
 //   stream.c         the slots: open, check, begin, next, …; where the stream stands
 //   stream_events.c  one event of the log after the other becomes changes
+//   alter.c          what DDL makes of the tables
 //   stream_tables.c  which table is which, what its columns are in the log, character sets
 //   dump.c           the connection;  binlog.c, tablemap.c, rows.c, jsonb.c, gtid.c, statement.c: pure parts
 //   preflight.c      what speaks against a stream
@@ -37,6 +38,7 @@ struct stream_table {
     struct gw_buf map; // the bytes of the table map that `columns` were made from
     struct rw_column *columns;
     size_t columns_n;
+    struct my_place altered_at; // what the log says of it up to there is old; file "": nothing
     bool suspended;
     enum pending pending;
     char why[400];
@@ -56,9 +58,10 @@ int
 my_tables_init(struct my_source *s, struct stream_tables *ts, const struct gw_stream_start *start, struct gw_err *err);
 void my_tables_fini(struct stream_tables *ts);
 int32_t my_tables_find(const struct stream_tables *ts, const char *schema, const char *name); // -1: not ours
-// Makes the columns from a table map, if it is another than the last one. The table is suspended if it does not fit.
-int my_tables_bind(struct stream_tables *ts, uint32_t i, const struct bl_format *f, const struct bl_event *e,
-                   struct gw_err *err);
+// Makes the columns from a table map, if it is another than the last one. The table is suspended if it does not fit; if the event
+// is old, its rows are to be skipped instead: who altered the table afterwards had waited for them, so they were read by the load.
+int my_tables_bind(struct stream_tables *ts, uint32_t i, const struct bl_format *f, const struct bl_event *e, bool old,
+                   bool *ret_skip, struct gw_err *err);
 void
 my_tables_suspend(struct stream_tables *ts, uint32_t i, const char *why, ...) __attribute__((format(printf, 3, 4)));
 
@@ -101,11 +104,21 @@ struct my_stream {
     struct rw_scratch scratch[2];
     struct gw_value *values[2];
 
+    // definitions that have changed: told as soon as their transaction has ended
+    struct my_source *source;
+    struct gw_arena altered_arena;
+    struct gw_altered *altered;
+    size_t altered_n;
+
     struct gw_buf position, transaction;
     int64_t told_us; // when a position was handed out last
     struct my_place told;
 };
 
+// What DDL has made of a table of the stream, or of one that the task's rules include, goes into st->altered (alter.c).
+int my_altered_known(struct my_stream *st, uint32_t i, enum st_effect effect, const struct st_statement *s,
+                     const struct bl_query *q, struct gw_err *err);
+int my_altered_new(struct my_stream *st, const struct st_statement *s, const struct bl_query *q, struct gw_err *err);
 // Hands out what is next, reading events as far as there are any. GW_AGAIN: nothing until the deadline.
 int my_stream_event(struct my_stream *st, int64_t deadline_us, struct gw_event *ret, struct gw_err *err);
 // "file:byte;server=…;gtid=…" of where the stream stands between transactions.

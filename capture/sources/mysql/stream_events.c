@@ -105,6 +105,15 @@ recall(const struct my_stream *st, uint64_t id, int32_t *ret)
     return false;
 }
 
+// Whether what is being read of a table is older than its definition.
+static bool
+is_old(const struct my_stream *st, uint32_t table)
+{
+    const struct my_place *to = &st->tables.items[table].altered_at;
+    int c = 0;
+    return to->file[0] && my_place_cmp(&st->at, to, &c) && c <= 0;
+}
+
 static int
 on_table_map(struct my_stream *st, const struct bl_event *e, struct gw_err *err)
 {
@@ -114,8 +123,12 @@ on_table_map(struct my_stream *st, const struct bl_event *e, struct gw_err *err)
         return r;
     }
     int32_t table = my_tables_find(&st->tables, m.schema, m.name);
-    remember(st, m.table, table);
-    return table < 0 ? GW_OK : my_tables_bind(&st->tables, (uint32_t)table, &st->format, e, err);
+    bool skip = false;
+    r = table < 0
+            ? GW_OK
+            : my_tables_bind(&st->tables, (uint32_t)table, &st->format, e, is_old(st, (uint32_t)table), &skip, err);
+    remember(st, m.table, skip ? -1 : table);
+    return r;
 }
 
 static bool
@@ -197,32 +210,27 @@ on_partial_update(struct my_stream *st, const struct bl_event *e, struct gw_err 
 
 // ---- statements --------------------------------------------------------------------------------
 
-static void
-on_ddl(struct my_stream *st, const struct st_statement *s, const struct bl_query *q)
+static int
+on_ddl(struct my_stream *st, const struct st_statement *s, const struct bl_query *q, struct gw_err *err)
 {
     struct stream_tables *ts = &st->tables;
-    for (uint32_t i = 0; i < ts->n; i++) {
+    int r = GW_OK;
+    for (uint32_t i = 0; r == GW_OK && i < ts->n; i++) {
         struct stream_table *x = &ts->items[i];
-        if (x->suspended) {
+        enum st_effect effect =
+            x->suspended ? ST_NONE
+                         : st_effect_on(s, q->schema, q->schema_len, x->t->source_schema, x->t->source_name, ts->fold);
+        if (effect == ST_NONE || (effect != ST_TRUNCATED && is_old(st, i))) {
             continue;
         }
-        switch (st_effect_on(s, q->schema, q->schema_len, x->t->source_schema, x->t->source_name, ts->fold)) {
-        case ST_NONE: break;
-        case ST_TRUNCATED:
+        if (effect == ST_TRUNCATED) {
             ts->pending_n += x->pending == PENDING_NOTHING;
             x->pending = PENDING_TRUNCATE;
-            break;
-        case ST_GONE:
-            my_tables_suspend(ts, i, "it was dropped, renamed or replaced: \"%.*s\"",
-                              (int)(q->sql_len > 200 ? 200 : q->sql_len), q->sql);
-            break;
-        case ST_ALTERED:
-            my_tables_suspend(ts, i,
-                              "it was altered, which may change rows without a trace: \"%.*s\". Reload the table",
-                              (int)(q->sql_len > 200 ? 200 : q->sql_len), q->sql);
-            break;
+        } else {
+            r = my_altered_known(st, i, effect, s, q, err);
         }
     }
+    return r == GW_OK ? my_altered_new(st, s, q, err) : r;
 }
 
 // Which tables a statement changes, triggers and views included, its text does not say.
@@ -295,9 +303,9 @@ on_query(struct my_stream *st, const struct bl_event *e, const struct my_place *
         end_if_alone(st, &s);
         break;
     case ST_DDL:
-        on_ddl(st, &s, &q);
+        r = on_ddl(st, &s, &q, err);
         end_if_alone(st, &s);
-        break;
+        return r;
     }
     return GW_OK;
 }
@@ -555,6 +563,11 @@ int
 my_stream_event(struct my_stream *st, int64_t deadline_us, struct gw_event *ret, struct gw_err *err)
 {
     for (;;) {
+        if (st->altered_n) {
+            *ret = (struct gw_event){
+                .kind = GW__CHANGE_KIND__CHANGE_ALTERED, .altered = st->altered, .altered_n = st->altered_n};
+            return GW_OK;
+        }
         bool has_row = st->rows_of >= 0 && st->rows.rows.left > 0;
         if (st->rows_of >= 0 && !has_row) {
             st->rows_of = -1;

@@ -195,7 +195,11 @@ static void
 init_table(struct stream_tables *ts, size_t i, const Gw__Table *t)
 {
     struct stream_table *x = &ts->items[i];
+    struct my_position p;
     x->t = t;
+    if (t->altered_at[0] && my_position_parse(t->altered_at, &p, NULL) == GW_OK) {
+        x->altered_at = p.place;
+    }
     gw_buf_init(&x->map, BL_EVENT_MAX);
     for (size_t k = 0; k < t->n_columns; k++) {
         x->values_n += !t->columns[k]->left_out;
@@ -306,8 +310,8 @@ bind_columns(const struct stream_tables *ts, struct stream_table *x, const struc
 }
 
 int
-my_tables_bind(struct stream_tables *ts, uint32_t i, const struct bl_format *f, const struct bl_event *e,
-               struct gw_err *err)
+my_tables_bind(struct stream_tables *ts, uint32_t i, const struct bl_format *f, const struct bl_event *e, bool old,
+               bool *ret_skip, struct gw_err *err)
 {
     struct stream_table *x = &ts->items[i];
     struct bl_map m;
@@ -329,7 +333,11 @@ my_tables_bind(struct stream_tables *ts, uint32_t i, const struct bl_format *f, 
     x->columns_n = m.columns_n;
     gw_buf_reset(&x->map);
     gw_buf_put(&x->map, m.body.at, m.body.left);
-    if (!bind_columns(ts, x, &m, why, sizeof why)) {
+    bool fits = bind_columns(ts, x, &m, why, sizeof why);
+    *ret_skip = !fits && old;
+    if (*ret_skip) {
+        x->columns_n = 0; // the next one is looked at again
+    } else if (!fits) {
         my_tables_suspend(ts, i, "its definition has changed: %s. Reload the table", why);
     }
     return GW_OK;
