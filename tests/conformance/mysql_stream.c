@@ -193,9 +193,40 @@ grow(struct log_fixture *f)
     assert_true(f->positions && f->ends && f->transactions);
 }
 
+// "A t -> name(id, b<a, c+7)": b was a, rows have got 7 in c. "R t why": it is refused.
+static void
+put_altered(struct log_fixture *f, const struct gw_event *e)
+{
+    struct gw_buf *b = &f->lines;
+    for (size_t i = 0; i < e->altered_n; i++) {
+        const struct gw_altered *x = &e->altered[i];
+        if (x->refused) {
+            gw_buf_printf(b, "R %s %s\n", x->from ? x->from->name : "", x->refused);
+            continue;
+        }
+        gw_buf_printf(b, "A %s -> %s(", x->from ? x->from->name : "", x->to ? x->to->source_name : "");
+        for (size_t k = 0; x->to && k < x->to->n_columns; k++) {
+            const Gw__Column *c = x->to->columns[k];
+            bool same = strcmp(c->was, c->name) == 0, fill = !c->was[0] && c->has_fill;
+            gw_buf_printf(b, "%s%s%s%s%s%s", k ? ", " : "", c->name, same ? "" : "<", same ? "" : c->was,
+                          fill ? "+" : "", fill ? c->fill : "");
+        }
+        gw_buf_puts(b, ")\n");
+        for (size_t k = 0; k < f->cat->n_tables; k++) {
+            if (f->cat->tables[k] == x->from && x->to) {
+                f->cat->tables[k] = gw_pb_dup(&f->c->arena, x->to);
+            }
+        }
+    }
+}
+
 static void
 put_event(struct log_fixture *f, const struct gw_event *e)
 {
+    if (e->kind == GW__CHANGE_KIND__CHANGE_ALTERED) {
+        put_altered(f, e);
+        return;
+    }
     bool of_table = e->kind == GW__CHANGE_KIND__CHANGE_INSERT || e->kind == GW__CHANGE_KIND__CHANGE_UPDATE ||
                     e->kind == GW__CHANGE_KIND__CHANGE_DELETE || e->kind == GW__CHANGE_KIND__CHANGE_TRUNCATE ||
                     e->kind == GW__CHANGE_KIND__CHANGE_SUSPEND;
@@ -254,6 +285,9 @@ collect(struct log_fixture *f, const char *until)
         assert_true(gw_now_us() - before < 3 * GW_S);
         if (r == GW_OK) {
             put_event(f, &e);
+            if (e.kind == GW__CHANGE_KIND__CHANGE_ALTERED) {
+                return GW_OK;
+            }
         } else if (r != GW_AGAIN) {
             return r;
         }

@@ -160,7 +160,7 @@ def patiently(db, statement):
         try:
             return db.execute(statement)
         except Exception as e:
-            if "eadlock" not in str(e):
+            if "eadlock" not in str(e) and "Lock wait" not in str(e):
                 raise
     raise AssertionError("a deadlock each time")
 
