@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "stream.h"
 
 enum { LOCK_WAIT_S = 60 };
@@ -195,8 +196,12 @@ check_members(struct pgs *s, const struct gw_stream_start *start, const PGresult
             return wrong(s, err, text);
         }
         if (!published && there && t->to_load && st->own_publication) {
-            int rc = add_member(s, t, err);
-            if (rc != GW_OK) {
+            struct gw_err cause = {0};
+            int rc = add_member(s, t, &cause);
+            if (rc == GW_CONFIG) { // another owner's: that table alone is suspended when the stream begins
+                gw_log_err(GW_LOG_WARN, &cause, "its changes cannot be followed");
+            } else if (rc != GW_OK) {
+                *err = cause;
                 return rc;
             }
             continue;
