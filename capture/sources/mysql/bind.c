@@ -7,16 +7,18 @@
 
 // ---- what a described column looks like in the log -----------------------------------------------
 
-static uint8_t
-integer_type(Gw__Kind kind)
+// Values are read as the log describes them. A column may be wider by now than the log has it: it was altered since, and its
+// definition is the later one. The other way round it is not what the task believes.
+static bool
+is_integer(const struct bl_column *log, Gw__Kind kind)
 {
-    switch (kind) {
-    case GW__KIND__KIND_INT8: return BF_TINY;
-    case GW__KIND__KIND_INT16: return BF_SHORT;
-    case GW__KIND__KIND_INT24: return BF_INT24;
-    case GW__KIND__KIND_INT32: return BF_LONG;
-    default: return BF_LONGLONG;
+    static const uint8_t types[] = {BF_TINY, BF_SHORT, BF_INT24, BF_LONG, BF_LONGLONG}; // as the kinds, narrow to wide
+    for (size_t i = 0; i < sizeof types; i++) {
+        if (log->type == types[i]) {
+            return i <= (size_t)(kind - GW__KIND__KIND_INT8);
+        }
     }
+    return false;
 }
 
 // TINYTEXT, TEXT, MEDIUMTEXT, LONGTEXT differ in how many bytes their length has.
@@ -34,13 +36,13 @@ static bool
 is_varchar(const struct bl_column *log, uint64_t bytes)
 {
     return (log->type == BF_VARCHAR || log->type == BF_VARCHAR_Z || log->type == BF_VAR_STRING) &&
-           (log->size == bytes || (log->type == BF_VARCHAR_Z && log->size == bytes + 1));
+           (log->size <= bytes || (log->type == BF_VARCHAR_Z && log->size == bytes + 1));
 }
 
 static bool
 is_blob(const struct bl_column *log, unsigned size)
 {
-    return (log->type == BF_BLOB || log->type == BF_BLOB_Z) && log->size == size;
+    return (log->type == BF_BLOB || log->type == BF_BLOB_Z) && log->size <= size;
 }
 
 // A MariaDB table that was made with mysql56_temporal_format=OFF holds fractions in another form, of which the log
@@ -60,7 +62,7 @@ fits(const Gw__Type *t, const struct bl_column *log, const struct my_charset *ch
     case GW__KIND__KIND_INT16:
     case GW__KIND__KIND_INT24:
     case GW__KIND__KIND_INT32:
-    case GW__KIND__KIND_INT64: return log->type == integer_type(t->kind);
+    case GW__KIND__KIND_INT64: return is_integer(log, t->kind);
     case GW__KIND__KIND_NUMERIC:
         return log->type == BF_NEWDECIMAL && log->precision == t->precision && log->scale == t->scale;
     case GW__KIND__KIND_FLOAT32: return log->type == BF_FLOAT;
