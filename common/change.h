@@ -14,8 +14,10 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-// In the reason of a suspension: it came of the load's several snapshots, and is mended by another load.
-#define GW_READ_APART "while the load was read at different times"
+// In the reason of a suspension, what is mended by another load: it came of the load's several snapshots; the table was altered
+// while it was loaded.
+#define GW_READ_APART       "while the load was read at different times"
+#define GW_DEFINITION_MOVED "its definition has changed since the task began"
 
 enum gw_given { GW_NULL, GW_NOT_GIVEN, GW_PRESENT };
 

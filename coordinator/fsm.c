@@ -111,6 +111,7 @@ static const struct {
     {P_STREAM, EV_CAUGHT_UP, P_SEQUENCES},
     {P_STREAM, EV_ALTERED, P_ALTER},
     {P_STREAM, EV_RELOAD, P_STATE},
+    {P_SEQUENCES, EV_RELOAD, P_STATE},
     {P_MEET, EV_ALTERED, P_ALTER},
     {P_MEET, EV_RELOAD, P_STATE},
     {P_ALTER, EV_ALTERS_DONE, P_STATE},
@@ -243,6 +244,13 @@ tick_plan(struct co *co)
     }
 }
 
+static void
+reload(struct co *co)
+{
+    co->agains++;
+    co_event(co, EV_RELOAD);
+}
+
 // After the load: were all rows told of, and is every table as it should be?
 static void
 conclude(struct co *co)
@@ -252,7 +260,9 @@ conclude(struct co *co)
         errors += co->tables[i].state == T_ERROR;
     }
     co->exit_code = errors || co_rows_missing(co) ? 1 : 0;
-    if (co->resync) {
+    if (co->again_n && !co->resync) {
+        reload(co);
+    } else if (co->resync) {
         co_event(co, EV_CAUGHT_UP);
     } else if (co->streams && co->until != UNTIL_LOAD && errors < co->tables_n) {
         co_event(co, EV_LOADED);
@@ -274,13 +284,6 @@ rows_wait_to_meet(struct co *co)
         }
     }
     return true;
-}
-
-static void
-reload(struct co *co)
-{
-    co->agains++;
-    co_event(co, EV_RELOAD);
 }
 
 static void

@@ -403,8 +403,8 @@ confirm(struct co *co, const char *position)
 bool
 co_take_again(struct co *co, const struct table *t)
 {
-    if (!strstr(t->reason, GW_READ_APART) || co->agains >= AGAINS_MAX || co->again_n == AGAIN_MAX ||
-        !gw_task_loads(co->task)) {
+    bool mends = strstr(t->reason, GW_READ_APART) || strstr(t->reason, GW_DEFINITION_MOVED);
+    if (!mends || !co->streams || co->agains >= AGAINS_MAX || co->again_n == AGAIN_MAX || !gw_task_loads(co->task)) {
         return false;
     }
     co->again[co->again_n++] = t->plan->source->id;

@@ -70,11 +70,16 @@ co_table_error(struct co *co, struct table *t, const struct gw_err *err)
              err->hint);
     t->reason = gw_arena_strdup(&co->arena, reason);
     t->plan->reason = t->reason;
-    gw_log_err(GW_LOG_ERROR, err, "table suspended table=\"%s.%s\"", co_schema(t), co_name(t));
+    bool again = co->registered && co_take_again(co, t);
+    gw_log_err(again ? GW_LOG_WARN : GW_LOG_ERROR, err, "table %s table=\"%s.%s\"",
+               again ? "is to be loaded anew" : "suspended", co_schema(t), co_name(t));
     // Not yet on the target: there is no row to mark.
     co_table_set(co, t, co->registered ? T_MARK_ERROR : T_ERROR);
     t->plan->state = GW__TABLE_STATE__STATE_ERROR;
     co_flights_cancel(co, t);
+    if (again) {
+        return;
+    }
     const Gw__ErrorSettings *e = co->task->errors;
     uint32_t errors = 0;
     for (size_t i = 0; i < co->tables_n; i++) {

@@ -7,6 +7,7 @@ import pytest
 from compare.compare import assert_equal
 from harness.run import DONE, STOPPED, TABLE_ERROR
 from stream import ledger
+from traps import hold
 
 PAIRS = [(s, t) for s in ("postgresql", "mysql") for t in ("postgresql", "mysql", "sqlite")]
 pairs = pytest.mark.parametrize("pair", PAIRS, ids="-".join)
@@ -191,3 +192,19 @@ def test_changes_under_load(world, pair):
         writer.stop()
     catch_up(world, task)
     assert_equal(source, target, tables=ledger.TABLES)
+
+
+@SAME
+def test_a_table_is_altered_while_it_is_loaded(world, pair):
+    """Its chunks are of another definition: it is loaded anew, without being asked."""
+    source, target = world.pair(*pair)
+    source.script(["CREATE TABLE t (id int PRIMARY KEY, v varchar(2000))"])
+    source.insert("t", ["id", "v"], [(i, "x" * 1000) for i in range(500)])
+    source.execute("ANALYZE t" if pair[0] == "postgresql" else "ANALYZE TABLE t")
+    task = world.task(source, target).own("chunk-size-kb", 64)
+    task.body["migration-type"] = "full-load-and-cdc"
+    run, stopped = hold.start_stopping(world, task, "apply.after_claim=stop@3", "--until", "caught-up")
+    hold.change(source, "ALTER TABLE t ADD COLUMN w int DEFAULT 5", "INSERT INTO t (id, w) VALUES (1000, 6)")
+    hold.go_on(stopped)
+    run.wait(60).expect(DONE)
+    assert_equal(source, target, tables=["t"])

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/change.h"
 #include "capture/sources/mysql/mysql_source.h"
 
 enum { INTERRUPTED = 1317 };
@@ -170,7 +171,7 @@ compare(const struct my_source *s, const char *was, const char *now, struct gw_e
     const char *at = strchr(now, '@');
     size_t n = at ? (size_t)(at - now) : strlen(now);
     if (strncmp(was, now, n + (at != NULL)) != 0) {
-        gw_err_set(err, GW_CONFIG, NULL, "its definition has changed since the task began");
+        gw_err_set(err, GW_CONFIG, NULL, GW_DEFINITION_MOVED);
         gw_err_hint(err, "reload the table");
         return GW_CONFIG;
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/change.h"
 #include "common/fault.h"
 #include "pgs.h"
 
@@ -278,8 +279,7 @@ check_definition(struct pgs *s, const Gw__Table *t, struct gw_err *err)
     char *now = NULL;
     int rc = pgs_fingerprint(s, &a, t->source_schema, t->source_name, &now, err);
     if (rc == GW_OK && strcmp(now, t->fingerprint) != 0) {
-        rc = gw_err_set(err, GW_CONFIG, NULL, "the definition of table \"%s.%s\" has changed since it was planned",
-                        t->source_schema, t->source_name);
+        rc = gw_err_set(err, GW_CONFIG, NULL, "%s", GW_DEFINITION_MOVED);
         gw_err_hint(err, "start the task anew with --fresh");
     }
     gw_arena_fini(&a);

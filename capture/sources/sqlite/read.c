@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/change.h"
 #include "capture/sources/sqlite/sqlite_source.h"
 
 enum { SQL_MAX = 4 * 1024 * 1024 };
@@ -140,8 +141,7 @@ lite_chunk_begin(void *self, const Gw__Table *t, const Gw__Chunk *c, struct gw_e
     char *now = NULL;
     int rc = lite_fingerprint(s, &scratch, t->source_name, &now, err);
     if (rc == GW_OK && strcmp(now, t->fingerprint) != 0) {
-        rc = gw_err_set(err, GW_CONFIG, NULL, "%s",
-                        now[0] ? "its definition has changed since the task began" : "it is gone");
+        rc = gw_err_set(err, GW_CONFIG, NULL, "%s", now[0] ? GW_DEFINITION_MOVED : "it is gone");
         gw_err_hint(err, "reload the table");
     }
     gw_arena_fini(&scratch);
