@@ -306,6 +306,104 @@ def test_the_host_that_carries_changes_is_cut_off(net, load):
     source.execute("SELECT pg_drop_replication_slot(%s)", [slots[0][0]])
 
 
+class Changes:
+    """A table of a source of its own, followed by a task whose workers are on hosts one and two."""
+
+    def __init__(self, net, load):
+        self.net = net
+        self.source = PostgreSQLDatabase(net.pg, net.pg.new_name("src"))
+        self.source.script(["CREATE TABLE large (id int PRIMARY KEY, n int NOT NULL)",
+                            "INSERT INTO large SELECT i, 0 FROM generate_series(1, 1000) i"])
+        self.load = load(source=self.source)
+        self.load.task.body["migration-type"] = "full-load-and-cdc"
+        self.load.lead()
+        for host in ("one", "two"):
+            self.load.work(host)
+        self.load.wait_said("-> replicating")
+        self.n = 0
+
+    def write(self):
+        self.n += 1
+        n = self.n
+        self.source.script([f"INSERT INTO large SELECT i, {n} FROM generate_series({n * 1000 + 1}, {n * 1000 + 500}) i",
+                            f"UPDATE large SET n = n + 1 WHERE id % 7 = {n % 7}", f"DELETE FROM large WHERE id % 11 = {n % 11}"])
+
+    def arrived(self, seconds=40):
+        self.load.wait_for(f"changes {self.n}", lambda: sorted(self.load.target.execute("SELECT * FROM large"))
+                           == sorted(self.source.execute("SELECT * FROM large")), seconds)
+
+    def carrier(self):
+        """The host whose capture has begun the stream last."""
+        begun = [(re.findall(r"(\S+) info \S+ stream begun", p.read_text(errors="replace"))[-1:], h) for p in self.load.logs
+                 for h in ("one", "two") if p.name.startswith(f"{h}-capture")]
+        return max((b[0], h) for b, h in begun if b)[1]
+
+    def end(self):
+        l = self.load
+        l.coordinator.terminate()
+        assert l.coordinator.wait(60) == STOPPED, l.tails()
+        assert_equal(self.source, l.target)
+        for h in ("one", "two"):
+            self.net[h].stop()
+        slots = self.source.execute("SELECT slot_name FROM pg_replication_slots WHERE database = current_database()")
+        assert len(slots) == 1
+        wait_until("the slot is free", 30, lambda: not self.source.one("SELECT active FROM pg_replication_slots WHERE slot_name = %s", [slots[0][0]]))
+        self.source.execute("SELECT pg_drop_replication_slot(%s)", [slots[0][0]])
+
+
+@needs_network
+@pytest.mark.parametrize("host", ["source", "target", "lead"])
+def test_a_host_that_changes_need_is_cut_off_for_a_while(net, load, host):
+    """What was committed meanwhile is on the target soon after the host is back."""
+    c = Changes(net, load)
+    c.write()
+    c.arrived()
+    net[host].cut()
+    time.sleep(12)  # what is tested is what happens meanwhile: everybody has given up
+    net[host].join()
+    c.write()
+    c.arrived(25)
+    c.end()
+
+
+@needs_network
+def test_the_host_that_carries_changes_is_lost(net, load):
+    c = Changes(net, load)
+    c.write()
+    c.arrived()
+    for _ in range(2):
+        gone = c.carrier()
+        net[gone].lose_power()
+        c.write()
+        c.arrived()
+        net[gone].join()
+        c.load.work(gone)
+        c.load.wait_for("its workers", lambda: len(re.findall(rf"worker=\S+ host={gone} pid=\d+ is here", c.load.said)) >= 6)
+    c.write()
+    c.arrived()
+    c.end()
+
+
+@needs_network
+def test_changes_over_links_that_lose_packets(net, load):
+    """10 ms and one packet in a hundred lost, at both hosts of workers."""
+    def spoil(h):
+        return subprocess.run(["tc", "-n", net[h].namespace, "qdisc", "replace", "dev", "eth0", "root", "netem", "delay", "10ms",
+                               "loss", "1%"]).returncode == 0
+
+    if not spoil("one") or not spoil("two"):
+        pytest.skip("this kernel has no netem")
+    c = Changes(net, load)
+    try:
+        for _ in range(10):
+            c.write()
+        c.arrived()
+    finally:
+        for h in ("one", "two"):
+            subprocess.run(["tc", "-n", net[h].namespace, "qdisc", "del", "dev", "eth0", "root"], check=True)
+    c.end()
+
+
 @needs_network
 def test_rows_travel_packed(net, load):
     l = load().lead()
