@@ -19,8 +19,7 @@ link_of(struct capture *c, const void *socket)
             return &c->links[i];
         }
     }
-    gw_assert(!"a stream without its link");
-    return NULL;
+    gw_assert_failed("every stream has its link", __FILE__, __LINE__);
 }
 
 void
