@@ -325,3 +325,19 @@ log_is(struct log_fixture *f, const char *want)
     }
     log_forget(f);
 }
+
+bool
+log_suspends(struct log_fixture *f, const char *table, const char *why)
+{
+    char line[100];
+    log_catch_up(f);
+    snprintf(line, sizeof line, "S %s ", table);
+    char *at = f->lines.len ? strstr(f->lines.data, line) : NULL;
+    char *end = at ? strchr(at, '\n') : NULL;
+    bool said = end && memmem(at, (size_t)(end - at), why, strlen(why));
+    if (at && (!said || strstr(at + 1, line))) {
+        fail_msg("\"%s\" in \"%s\"", why, f->lines.data);
+    }
+    log_forget(f);
+    return at;
+}

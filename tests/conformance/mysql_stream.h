@@ -38,6 +38,8 @@ void log_catch_up(struct log_fixture *f);
 // The same, until stream_next fails; returns how.
 struct gw_err log_until_failure(struct log_fixture *f);
 void log_forget(struct log_fixture *f);
+// Whether the table is suspended, once and with that reason, after what was committed before the call.
+bool log_suspends(struct log_fixture *f, const char *table, const char *why);
 // Fails unless the lines are these; then forgets them.
 void log_is(struct log_fixture *f, const char *want);
 uint32_t log_table(const struct log_fixture *f, const char *name); // index

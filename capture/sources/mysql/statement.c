@@ -173,8 +173,6 @@ st_is_harmless(struct st_text t)
                                           "ENCRYPTED",
                                           "ENCRYPTION",
                                           "ENCRYPTION_KEY_ID",
-                                          "NOWAIT",
-                                          "WAIT",
                                           NULL};
     static const char *const partitions[] = {"ANALYZE", "CHECK",      "OPTIMIZE", "REBUILD",
                                              "REPAIR",  "REORGANIZE", "COALESCE", NULL};
@@ -197,7 +195,10 @@ st_is_harmless(struct st_text t)
         return st_is(&second, "PARTITION");
     }
     if (st_is(&k, "DROP")) {
-        return st_is_one_of(&second, keys);
+        st_next(&t);
+        st_accept_if_exists(&t);
+        struct st_token name = st_next(&t); // the primary key is an index of that name
+        return st_is_one_of(&second, keys) && !is_name(&name, "PRIMARY", true);
     }
     if (st_is(&k, "RENAME")) {
         return st_is(&second, "INDEX") || st_is(&second, "KEY");
@@ -238,14 +239,15 @@ static enum st_effect
 alter_effect(struct st_text t, const struct target *w)
 {
     st_accept(&t, "ONLINE");
-    st_accept(&t, "IGNORE");
+    bool takes_rows = st_accept(&t, "IGNORE"); // those that a new unique key does not allow
     if (!st_accept(&t, "TABLE")) {
         return ST_NONE;
     }
     st_accept_if_exists(&t);
     bool ours = take_name(&t, w);
+    st_accept_wait(&t);
     do {
-        if (ours && !st_is_harmless(t)) {
+        if (ours && (takes_rows || !st_is_harmless(t))) {
             return ST_ALTERED;
         }
         if (clause_takes(t, w)) {
@@ -287,11 +289,7 @@ rename_effect(struct st_text t, const struct target *w)
     st_accept_if_exists(&t);
     for (;;) {
         bool from = take_name(&t, w);
-        if (st_accept(&t, "WAIT")) {
-            st_next(&t);
-        } else {
-            st_accept(&t, "NOWAIT");
-        }
+        st_accept_wait(&t);
         st_accept(&t, "TO");
         if (take_name(&t, w) || from) {
             return ST_GONE;

@@ -160,7 +160,8 @@ read_add(struct st_text *t, struct st_alter *a)
 static bool
 read_drop(struct st_text *t, struct st_alter *a)
 {
-    static const char *const others[] = {"PRIMARY", "PARTITION", "PERIOD", "SYSTEM", NULL};
+    static const char *const others[] = {"PRIMARY",   "INDEX",  "KEY",    "CONSTRAINT",
+                                         "PARTITION", "PERIOD", "SYSTEM", NULL};
     struct st_op *op;
     bool column = st_accept(t, "COLUMN");
     st_accept_if_exists(t);
@@ -210,7 +211,7 @@ st_alter_read(const struct st_statement *s, const char *default_schema, size_t d
         return false;
     }
     st_accept(&t, "ONLINE");
-    st_accept(&t, "IGNORE");
+    ret->other = st_accept(&t, "IGNORE"); // takes rows away that a new unique key does not allow
     if (!st_accept(&t, "TABLE")) {
         return false;
     }
@@ -218,11 +219,7 @@ st_alter_read(const struct st_statement *s, const char *default_schema, size_t d
     if (!read_table(&t, default_schema, default_len, schema, table)) {
         return false;
     }
-    if (st_accept(&t, "WAIT")) {
-        st_next(&t);
-    } else {
-        st_accept(&t, "NOWAIT");
-    }
+    st_accept_wait(&t);
     do {
         if (st_is_harmless(t)) {
             continue;
@@ -261,11 +258,7 @@ st_made_read(const struct st_statement *s, const char *default_schema, size_t de
     st_accept_if_exists(&t);
     for (size_t i = 0;; i++) {
         bool from = read_table(&t, default_schema, default_len, ret->from_schema, ret->from);
-        if (st_accept(&t, "WAIT")) {
-            st_next(&t);
-        } else {
-            st_accept(&t, "NOWAIT");
-        }
+        st_accept_wait(&t);
         st_accept(&t, "TO");
         if (!from || !read_table(&t, default_schema, default_len, ret->schema, ret->table) || i == at) {
             return from && i == at && ret->table[0];

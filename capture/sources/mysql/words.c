@@ -125,3 +125,13 @@ st_accept_if_exists(struct st_text *t)
         st_accept(t, "EXISTS");
     }
 }
+
+void
+st_accept_wait(struct st_text *t)
+{
+    if (st_accept(t, "WAIT")) {
+        st_next(t);
+    } else {
+        st_accept(t, "NOWAIT");
+    }
+}

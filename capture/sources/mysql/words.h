@@ -25,6 +25,7 @@ bool st_is_mark(const struct st_token *k, char c);
 bool st_is_one_of(const struct st_token *k, const char *const *words); // ends with NULL
 bool st_accept(struct st_text *t, const char *word);                   // goes past it if it comes next
 void st_accept_if_exists(struct st_text *t);                           // IF [NOT] EXISTS
+void st_accept_wait(struct st_text *t);                                // MariaDB's WAIT n, NOWAIT
 
 // statement.c: goes behind the next comma outside of parentheses; false: there is none.
 bool st_next_clause(struct st_text *t);

@@ -153,8 +153,7 @@ pgs_tables_load(struct pgs *s, const struct gw_stream_start *start, struct gw_er
     return load_types(s, err);
 }
 
-static void __attribute__((format(printf, 2, 0)))
-give_reason(struct pgs_streamed *x, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) give_reason(struct pgs_streamed *x, const char *fmt, va_list ap)
 {
     free(x->reason);
     int n = vasprintf(&x->reason, fmt, ap);
