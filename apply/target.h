@@ -145,7 +145,7 @@ struct gw_target_ops {
     // Makes of the table that is there the one that `to` says; both as mapped, to's columns with `was` in the target's names. A new
     // column gets its `fill` in the rows that are there. to NULL: drops the table, if it is there. Neither a load nor a stream is
     // open. Compares with what is there, and is repeated after a crash. Columns that only the target has stay. CONFIG, with the
-    // reason: what would not keep every value (narrower types, names exchanged, another primary key).
+    // reason: what would not keep every value (narrower types, names of other columns, another primary key).
     int (*alter)(void *self, struct gw_arena *a, const Gw__Table *from, const Gw__Table *to, struct gw_err *err);
 
     // ---- the stream of changes (caps: GW_TARGET_STREAM) --------------------------------------------------

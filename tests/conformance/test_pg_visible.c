@@ -20,8 +20,7 @@ ops(void)
 
 // ---- writers -----------------------------------------------------------------------------------
 
-static void __attribute__((format(printf, 2, 3)))
-do_sql(PGconn *c, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) do_sql(PGconn *c, const char *fmt, ...)
 {
     char text[512];
     va_list ap;

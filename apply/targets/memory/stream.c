@@ -15,8 +15,7 @@
 #define NO_PARENT "23503"
 #define IS_NULL   "23502"
 
-static void __attribute__((format(printf, 2, 3)))
-trace(struct memory_target *t, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) trace(struct memory_target *t, const char *fmt, ...)
 {
     if (t->stream.trace) {
         va_list ap;

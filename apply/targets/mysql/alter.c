@@ -267,10 +267,28 @@ has_rows(struct change *x, struct gw_err *err)
     return rc;
 }
 
+// A name that meant another column before: which of the two is there could not be told, least of all by a repetition.
+static int
+check_names(const struct change *x, struct gw_err *err)
+{
+    for (size_t i = 0; i < x->to->n_columns; i++) {
+        const Gw__Column *c = x->to->columns[i];
+        for (size_t k = 0; k < x->from->n_columns; k++) {
+            const char *name = x->from->columns[k]->name;
+            if (myt_same_name(c->name, name) && !myt_same_name(c->was, name)) {
+                return refused(x, err, c->name,
+                               "its name was another column's, and which of the two is there cannot be told");
+            }
+        }
+    }
+    return GW_OK;
+}
+
 static int
 bring(struct change *x, struct gw_err *err)
 {
-    int rc = rename_table(x, err);
+    int rc = check_names(x, err);
+    rc = rc == GW_OK ? rename_table(x, err) : rc;
     if (rc == GW_OK && mysql_num_rows(x->there) == 0) {
         return gw_err_set(err, GW_CONFIG, "", "table \"%s\" is not on the target", x->to->name);
     }

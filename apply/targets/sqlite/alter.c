@@ -308,10 +308,28 @@ has_rows(struct change *x, struct gw_err *err)
     return rc;
 }
 
+// A name that meant another column before: which of the two is there could not be told, least of all by a repetition.
+static int
+check_names(const struct change *x, struct gw_err *err)
+{
+    for (size_t i = 0; i < x->to->n_columns; i++) {
+        const Gw__Column *c = x->to->columns[i];
+        for (size_t k = 0; k < x->from->n_columns; k++) {
+            const char *name = x->from->columns[k]->name;
+            if (strcasecmp(c->name, name) == 0 && strcasecmp(c->was, name) != 0) {
+                return refused(x, err, c->name,
+                               "its name was another column's, and which of the two is there cannot be told");
+            }
+        }
+    }
+    return GW_OK;
+}
+
 static int
 bring(struct change *x, struct gw_err *err)
 {
-    int rc = rename_table(x, err);
+    int rc = check_names(x, err);
+    rc = rc == GW_OK ? rename_table(x, err) : rc;
     if (rc == GW_OK && !x->there_n) {
         return gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" is not on the target", x->to->name);
     }
@@ -340,6 +358,6 @@ int
 lite_alter(void *self, struct gw_arena *a, const Gw__Table *from, const Gw__Table *to, struct gw_err *err)
 {
     struct change x = {.t = self, .a = a, .from = from, .to = to};
-    int rc = lite_begin_on_task(x.t, err);
+    int rc = lite_begin_as_ours(x.t, err);
     return rc == GW_OK ? lite_tx_end(x.t, to ? bring(&x, err) : drop(&x, err), err) : rc;
 }

@@ -77,7 +77,7 @@ lite_state_define(void *self, uint32_t table_id, const Gw__TablePlan *plan, stru
     struct lite_target *t = self;
     struct gw_arena a;
     gw_arena_init(&a);
-    int rc = lite_begin_on_task(t, err);
+    int rc = lite_begin_as_ours(t, err);
     rc = rc == GW_OK ? lite_tx_end(t, define(t, &a, table_id, plan, err), err) : rc;
     gw_arena_fini(&a);
     return rc;

@@ -86,6 +86,8 @@ int lite_insert_chunks(struct lite_target *t, uint32_t table_id, uint32_t genera
                        size_t n, struct gw_err *err);
 // A write transaction, if the task is there.
 int lite_begin_on_task(struct lite_target *t, struct gw_err *err);
+// The same, if the task is the one that we work for. FENCED otherwise.
+int lite_begin_as_ours(struct lite_target *t, struct gw_err *err);
 // Of conditions: the task is the one that we work for, not one of the same name. ?1 is its name, `n` the parameter that
 // is its uuid.
 #define LITE_OURS(n)      "EXISTS (SELECT 1 FROM $tasks k WHERE k.task = ?1 AND k.task_uuid = " n ")"

@@ -394,6 +394,25 @@ lite_begin_on_task(struct lite_target *t, struct gw_err *err)
     return rc;
 }
 
+int
+lite_begin_as_ours(struct lite_target *t, struct gw_err *err)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = lite_begin_on_task(t, err);
+    if (rc != GW_OK) {
+        return rc;
+    }
+    rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT 1 FROM $tasks WHERE task = ?1 AND task_uuid = ?2"), "tt",
+                       t->task->name, t->task->uuid);
+    rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
+    sqlite3_finalize(q);
+    if (rc == GW_END) {
+        rc = gw_err_set(err, GW_FENCED, NULL, "task \"%s\" is gone from the target", t->task->name);
+        gw_err_hint(err, LITE_OTHER_GODWIT);
+    }
+    return rc == GW_OK ? rc : lite_tx_end(t, rc, err);
+}
+
 static int
 drop_all(struct lite_target *t, struct gw_err *err)
 {
