@@ -53,7 +53,8 @@ struct worker {
     int64_t heard_us, lost_us;
     bool trusted;         // nobody can listen to what is sent to it
     uint64_t job;         // in hand, 0 = idle
-    uint64_t foreign_job; // still in hand from an earlier coordinator
+    uint64_t foreign_job; // still in hand: from an earlier coordinator, or from before it was taken for gone
+    uint64_t called_back; // the last job that it was to give up
     bool reserved;        // a capture that waits for its apply to be ready
     uint64_t rows, bytes; // of that job, from the heartbeat
     char task_uuid[40];   // the task whose data it receives, from the heartbeat

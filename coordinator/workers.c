@@ -85,6 +85,7 @@ co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64
     Gw__Control m = GW__CONTROL__INIT;
     m.body_case = GW__CONTROL__BODY_CANCEL;
     m.cancel = &k;
+    w->called_back = job ? job : w->called_back;
     if (w->alive) {
         co_send_to(co, w->identity, w->identity_len, &m);
     }
@@ -307,6 +308,17 @@ check_job(struct co *co, struct worker *w, uint64_t at_work_on)
     }
 }
 
+// A cancel can be lost with a connection, or had nobody to go to while the worker was taken for gone: whoever still has the
+// job would wait for rows that nobody sends.
+static void
+call_back_again(struct co *co, struct worker *w, uint64_t at_work_on)
+{
+    bool foreign = at_work_on == w->foreign_job, called_back = at_work_on == w->job && at_work_on == w->called_back;
+    if (at_work_on && (foreign || called_back)) {
+        co_cancel(co, w, at_work_on, 0, 0);
+    }
+}
+
 static void
 take_heartbeat(struct co *co, const struct gw_peer *peer, const Gw__Heartbeat *b)
 {
@@ -327,6 +339,7 @@ take_heartbeat(struct co *co, const struct gw_peer *peer, const Gw__Heartbeat *b
         snprintf(w->task_uuid, sizeof w->task_uuid, "%s", b->task_uuid);
         w->foreign_job = w->foreign_job == b->job ? b->job : 0;
         check_job(co, w, b->job);
+        call_back_again(co, w, b->job);
     }
     co_send_to(co, peer->id, peer->len, &m);
 }

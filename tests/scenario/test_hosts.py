@@ -214,6 +214,21 @@ def test_every_link_is_cut_in_turn(net, load):
 
 
 @needs_network
+def test_workers_come_back_with_their_jobs_in_hand(net, load):
+    """They were taken for gone, and think of themselves that they are not: what they hold is called back."""
+    l = load().lead()
+    with l.slow("3mbit"):
+        workers = l.work("one")
+        l.wait_durable(2)
+        net["one"].cut()
+        l.wait_for("all are gone, and have opened their connections anew", lambda: all(
+            "no word from the coordinator" in w.log.read_text() for w in workers) and l.said.count("is gone: no heartbeat") == 3)
+        net["one"].join()
+        l.wait_durable(1)
+    l.finish()
+
+
+@needs_network
 def test_each_host_of_workers_is_lost_in_turn(net, load):
     l = load().lead()
     with l.slow("4mbit"):
