@@ -143,7 +143,8 @@ from_coordinator(struct gw_worker_control *c, zmq_msg_t *msg)
         if (m->body_case == GW__CONTROL__BODY_WELCOME) {
             take_terms(c, m->welcome);
         }
-        if (m->body_case == GW__CONTROL__BODY_CANCEL && m->cancel->job && m->cancel->job != c->called_back) {
+        if (m->body_case == GW__CONTROL__BODY_CANCEL && m->cancel->job && m->cancel->job != c->called_back &&
+            !m->cancel->at_leisure) {
             c->called_back = m->cancel->job;
             c->called_back_us = c->heard_us;
         }

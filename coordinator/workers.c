@@ -72,23 +72,26 @@ co_send(struct co *co, struct worker *w, Gw__Command *cmd, job_done *done, void 
     return cmd->job;
 }
 
+static void
+send_cancel(struct co *co, struct worker *w, Gw__Cancel *k)
+{
+    Gw__Control m = GW__CONTROL__INIT;
+    m.body_case = GW__CONTROL__BODY_CANCEL;
+    m.cancel = k;
+    if (w->alive) {
+        co_send_to(co, w->identity, w->identity_len, &m);
+    }
+}
+
 void
 co_cancel(struct co *co, struct worker *w, uint64_t job, uint64_t stream, uint64_t epoch)
 {
     Gw__Cancel k = GW__CANCEL__INIT;
-    k.job = job;
+    k.job = job ? job : UINT64_MAX; // then only the stream is meant: 0 would be any job
     k.stream = stream;
     k.epoch = epoch;
-    if (!job) {
-        k.job = UINT64_MAX; // only the stream is meant: 0 would be any job
-    }
-    Gw__Control m = GW__CONTROL__INIT;
-    m.body_case = GW__CONTROL__BODY_CANCEL;
-    m.cancel = &k;
     w->called_back = job ? job : w->called_back;
-    if (w->alive) {
-        co_send_to(co, w->identity, w->identity_len, &m);
-    }
+    send_cancel(co, w, &k);
 }
 
 void
@@ -313,9 +316,11 @@ check_job(struct co *co, struct worker *w, uint64_t at_work_on)
 static void
 call_back_again(struct co *co, struct worker *w, uint64_t at_work_on)
 {
-    bool foreign = at_work_on == w->foreign_job, called_back = at_work_on == w->job && at_work_on == w->called_back;
-    if (at_work_on && (foreign || called_back)) {
-        co_cancel(co, w, at_work_on, 0, 0);
+    Gw__Cancel k = GW__CANCEL__INIT;
+    k.job = at_work_on;
+    k.at_leisure = at_work_on == w->foreign_job;
+    if (at_work_on && (k.at_leisure || (at_work_on == w->job && at_work_on == w->called_back))) {
+        send_cancel(co, w, &k);
     }
 }
 
