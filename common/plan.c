@@ -28,3 +28,18 @@ gw_plan_follows(const Gw__TablePlan *stored, const Gw__TablePlan *plan, struct g
     gw_err_hint(err, "does another godwit work on the same task?");
     return GW_FENCED;
 }
+
+const Gw__Column *
+gw_plan_reused_name(const Gw__Table *from, const Gw__Table *to, int (*compare)(const char *, const char *))
+{
+    for (size_t i = 0; i < to->n_columns; i++) {
+        const Gw__Column *c = to->columns[i];
+        for (size_t k = 0; k < from->n_columns; k++) {
+            const char *name = from->columns[k]->name;
+            if (compare(c->name, name) == 0 && compare(c->was, name) != 0) {
+                return c;
+            }
+        }
+    }
+    return NULL;
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/plan.h"
 #include "control.h"
 
 struct change {
@@ -204,7 +205,7 @@ bring_columns(struct change *x, struct gw_err *err)
         MYSQL_ROW row = find(x, c->name);
         MYSQL_ROW was = c->was[0] && !myt_same_name(c->was, c->name) ? find(x, c->was) : NULL;
         if (row && was) {
-            return refused(x, err, c->name, "names were exchanged on the source");
+            return refused(x, err, c->name, "the target has a column of that name already");
         }
         row = row ? row : was;
         if (!row) {
@@ -267,28 +268,14 @@ has_rows(struct change *x, struct gw_err *err)
     return rc;
 }
 
-// A name that meant another column before: which of the two is there could not be told, least of all by a repetition.
-static int
-check_names(const struct change *x, struct gw_err *err)
-{
-    for (size_t i = 0; i < x->to->n_columns; i++) {
-        const Gw__Column *c = x->to->columns[i];
-        for (size_t k = 0; k < x->from->n_columns; k++) {
-            const char *name = x->from->columns[k]->name;
-            if (myt_same_name(c->name, name) && !myt_same_name(c->was, name)) {
-                return refused(x, err, c->name,
-                               "its name was another column's, and which of the two is there cannot be told");
-            }
-        }
-    }
-    return GW_OK;
-}
-
 static int
 bring(struct change *x, struct gw_err *err)
 {
-    int rc = check_names(x, err);
-    rc = rc == GW_OK ? rename_table(x, err) : rc;
+    const Gw__Column *reused = gw_plan_reused_name(x->from, x->to, strcasecmp);
+    if (reused) {
+        return refused(x, err, reused->name, GW_PLAN_REUSED_NAME);
+    }
+    int rc = rename_table(x, err);
     if (rc == GW_OK && mysql_num_rows(x->there) == 0) {
         return gw_err_set(err, GW_CONFIG, "", "table \"%s\" is not on the target", x->to->name);
     }

@@ -4,6 +4,7 @@
 // their new name, then by what they were called before; a column that neither `from` nor `to` knows is the target's own.
 #include <string.h>
 
+#include "common/plan.h"
 #include "control.h"
 #include "existing.h"
 
@@ -158,37 +159,29 @@ drop_columns(struct change *x, struct gw_err *err)
     return rc == GW_OK ? read_columns(x, err) : rc;
 }
 
-// A name that is free is taken at once; names that are exchanged, or handed on in a circle, never come free.
+// No name was another column's: one that is taken is taken by a column of the target's own.
 static int
 rename_columns(struct change *x, struct gw_err *err)
 {
     int rc = GW_OK;
-    const char *stuck;
-    bool again;
-    do {
-        again = false;
-        stuck = NULL;
-        for (size_t i = 0; rc == GW_OK && i < x->to->n_columns; i++) {
-            const Gw__Column *c = x->to->columns[i];
-            const char *name = pgt_clip(x->a, c->name), *was = pgt_clip(x->a, c->was);
-            if (!was[0] || strcmp(was, name) == 0 || find(x, was) < 0) {
-                continue;
-            }
-            if (find(x, name) >= 0) {
-                stuck = name;
-                continue;
-            }
-            PGT_BUF sql;
-            begin_sql(x, &sql, "RENAME COLUMN");
-            gw_pg_ident(&sql, was);
-            gw_buf_puts(&sql, " TO ");
-            gw_pg_ident(&sql, name);
-            rc = run(x, err, &sql);
-            rc = rc == GW_OK ? read_columns(x, err) : rc;
-            again = true;
+    for (size_t i = 0; rc == GW_OK && i < x->to->n_columns; i++) {
+        const Gw__Column *c = x->to->columns[i];
+        const char *name = pgt_clip(x->a, c->name), *was = pgt_clip(x->a, c->was);
+        if (!was[0] || strcmp(was, name) == 0 || find(x, was) < 0) {
+            continue;
         }
-    } while (rc == GW_OK && again);
-    return rc == GW_OK && stuck ? refused(x, err, stuck, "names were exchanged on the source") : rc;
+        if (find(x, name) >= 0) {
+            return refused(x, err, name, "the target has a column of that name already");
+        }
+        PGT_BUF sql;
+        begin_sql(x, &sql, "RENAME COLUMN");
+        gw_pg_ident(&sql, was);
+        gw_buf_puts(&sql, " TO ");
+        gw_pg_ident(&sql, name);
+        rc = run(x, err, &sql);
+        rc = rc == GW_OK ? read_columns(x, err) : rc;
+    }
+    return rc;
 }
 
 static int
@@ -298,28 +291,14 @@ same_key(const Gw__Table *from, const Gw__Table *to)
     return same;
 }
 
-// A name that meant another column before: which of the two is there could not be told, least of all by a repetition.
-static int
-check_names(const struct change *x, struct gw_err *err)
-{
-    for (size_t i = 0; i < x->to->n_columns; i++) {
-        const Gw__Column *c = x->to->columns[i];
-        for (size_t k = 0; k < x->from->n_columns; k++) {
-            const char *name = x->from->columns[k]->name;
-            if (strcmp(c->name, name) == 0 && strcmp(c->was, name) != 0) {
-                return refused(x, err, c->name,
-                               "its name was another column's, and which of the two is there cannot be told");
-            }
-        }
-    }
-    return GW_OK;
-}
-
 static int
 bring(struct change *x, struct gw_err *err)
 {
-    int rc = check_names(x, err);
-    rc = rc == GW_OK ? rename_table(x, err) : rc;
+    const Gw__Column *reused = gw_plan_reused_name(x->from, x->to, strcmp);
+    if (reused) {
+        return refused(x, err, reused->name, GW_PLAN_REUSED_NAME);
+    }
+    int rc = rename_table(x, err);
     if (rc == GW_OK && PQntuples(x->there) == 0) {
         return gw_err_set(err, GW_CONFIG, "", "table %s is not on the target", x->relation);
     }

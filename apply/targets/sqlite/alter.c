@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "apply/targets/sqlite/sqlite_target.h"
+#include "common/plan.h"
 
 struct change {
     struct lite_target *t;
@@ -159,40 +160,30 @@ drop_columns(struct change *x, struct gw_err *err)
     return rc == GW_OK ? read_columns(x, err) : rc;
 }
 
-// A name that is free is taken at once; names that are exchanged, or handed on in a circle, never come free.
+// No name was another column's: one that is taken is taken by a column of the target's own.
 static int
 rename_columns(struct change *x, struct gw_err *err)
 {
     int rc = GW_OK;
-    const char *stuck;
-    bool again;
-    do {
-        again = false;
-        stuck = NULL;
-        for (size_t i = 0; rc == GW_OK && i < x->to->n_columns; i++) {
-            const Gw__Column *c = x->to->columns[i];
-            if (!c->was[0] || strcmp(c->was, c->name) == 0 || !find(x, c->was)) {
-                continue;
-            }
-            if (find(x, c->name) && strcasecmp(c->was, c->name) != 0) {
-                stuck = c->name;
-                continue;
-            }
-            if (strcmp(find(x, c->was)->name, c->name) == 0) {
-                continue;
-            }
-            struct gw_buf sql;
-            begin_sql(&sql, x->to->name, "RENAME COLUMN");
-            gw_lite_ident(&sql, c->was);
-            gw_buf_puts(&sql, " TO ");
-            gw_lite_ident(&sql, c->name);
-            rc = run(x, err, &sql);
-            gw_buf_fini(&sql);
-            rc = rc == GW_OK ? read_columns(x, err) : rc;
-            again = true;
+    for (size_t i = 0; rc == GW_OK && i < x->to->n_columns; i++) {
+        const Gw__Column *c = x->to->columns[i];
+        const struct there *was = c->was[0] ? find(x, c->was) : NULL;
+        if (!was || strcmp(was->name, c->name) == 0 || strcmp(c->was, c->name) == 0) {
+            continue;
         }
-    } while (rc == GW_OK && again);
-    return rc == GW_OK && stuck ? refused(x, err, stuck, "names were exchanged on the source") : rc;
+        if (find(x, c->name) && strcasecmp(c->was, c->name) != 0) {
+            return refused(x, err, c->name, "the target has a column of that name already");
+        }
+        struct gw_buf sql;
+        begin_sql(&sql, x->to->name, "RENAME COLUMN");
+        gw_lite_ident(&sql, c->was);
+        gw_buf_puts(&sql, " TO ");
+        gw_lite_ident(&sql, c->name);
+        rc = run(x, err, &sql);
+        gw_buf_fini(&sql);
+        rc = rc == GW_OK ? read_columns(x, err) : rc;
+    }
+    return rc;
 }
 
 static int
@@ -308,28 +299,14 @@ has_rows(struct change *x, struct gw_err *err)
     return rc;
 }
 
-// A name that meant another column before: which of the two is there could not be told, least of all by a repetition.
-static int
-check_names(const struct change *x, struct gw_err *err)
-{
-    for (size_t i = 0; i < x->to->n_columns; i++) {
-        const Gw__Column *c = x->to->columns[i];
-        for (size_t k = 0; k < x->from->n_columns; k++) {
-            const char *name = x->from->columns[k]->name;
-            if (strcasecmp(c->name, name) == 0 && strcasecmp(c->was, name) != 0) {
-                return refused(x, err, c->name,
-                               "its name was another column's, and which of the two is there cannot be told");
-            }
-        }
-    }
-    return GW_OK;
-}
-
 static int
 bring(struct change *x, struct gw_err *err)
 {
-    int rc = check_names(x, err);
-    rc = rc == GW_OK ? rename_table(x, err) : rc;
+    const Gw__Column *reused = gw_plan_reused_name(x->from, x->to, strcasecmp);
+    if (reused) {
+        return refused(x, err, reused->name, GW_PLAN_REUSED_NAME);
+    }
+    int rc = rename_table(x, err);
     if (rc == GW_OK && !x->there_n) {
         return gw_err_set(err, GW_CONFIG, NULL, "table \"%s\" is not on the target", x->to->name);
     }

@@ -402,8 +402,8 @@ lite_begin_as_ours(struct lite_target *t, struct gw_err *err)
     if (rc != GW_OK) {
         return rc;
     }
-    rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT 1 FROM $tasks WHERE task = ?1 AND task_uuid = ?2"), "tt",
-                       t->task->name, t->task->uuid);
+    rc = gw_lite_query(t->db, &q, err, lite_sql(t, "SELECT 1 WHERE " LITE_OURS("?2")), "tt", t->task->name,
+                       t->task->uuid);
     rc = rc == GW_OK ? gw_lite_step(q, err) : rc;
     sqlite3_finalize(q);
     if (rc == GW_END) {
